@@ -1,0 +1,197 @@
+"""The composition root: the only module that knows all others. Settings in, a running bridge out."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+
+from bridge.backoff import Pace
+from bridge.consume import consume
+from bridge.deliver import Delivery
+from bridge.embedded import EmbeddedServer
+from bridge.errors import ConfigurationError, Problem
+from bridge.event import State
+from bridge.facts import BridgeStarted, BridgeStopped, BridgeStopping, ListenerUnavailable
+from bridge.http_api import HttpApi, Readiness
+from bridge.http_client import Guard, HttpClient
+from bridge.ingest import ingest
+from bridge.lane import Limits
+from bridge.observe import Observer
+from bridge.redis_log import LogOptions, RedisLog, Server
+from bridge.settings import AnyAccount, AnySource, Destination, EventWait, RunEventsStream, Settings
+from bridge.signing import key_of
+from bridge.sources import account as accounts
+from bridge.sources import event_wait, run_events_stream
+from bridge.spool import Spool
+from bridge.stop import Stop
+from bridge.supervisor import Phase, Supervisor, Worker
+from bridge.webhook import Endpoint, Webhook, type_filter
+
+EMBEDDED = "embedded:"
+
+
+def server_of(settings: Settings) -> Server:
+    """Where the log lives; for `embedded:` the socket of its server, running or not."""
+    url = settings.redis.url.get_secret_value()
+    if url.startswith(EMBEDDED):
+        return Server(EmbeddedServer(Path(url.removeprefix(EMBEDDED))).url)
+    password = settings.redis.password
+    return Server(url, password.get_secret_value() if password else None)
+
+
+def log_options(settings: Settings) -> LogOptions:
+    """Section `[log]`."""
+    log = settings.log
+    return LogOptions(
+        prefix=log.prefix,
+        partitions=log.partitions,
+        retention=log.retention,
+        max_entries=log.max_entries,
+        window=log.dedup_window,
+        replicas=log.min_replicas_acked,
+    )
+
+
+class App:
+    """One bridge. `run` starts everything, waits for the stop, and ends everything within the grace."""
+
+    def __init__(self, settings: Settings, stop: Stop) -> None:
+        self.settings = settings
+        self.stop = stop
+        self.observe = Observer()
+        url = settings.redis.url.get_secret_value()
+        self.embedded = EmbeddedServer(Path(url.removeprefix(EMBEDDED))) if url.startswith(EMBEDDED) else None
+        instance = f"{settings.instance}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.log = RedisLog(server_of(settings), log_options(settings), instance=instance, observe=self.observe)
+        self._supervisor = Supervisor(observe=self.observe, stop=stop)
+        self._api = HttpApi(self._readiness, self.observe.registry, token=_reveal(settings.http.token))
+
+    async def run(self) -> None:
+        """Until the stop. Raises ConfigurationError and EmbeddedError for what shows only at the start."""
+        async with contextlib.AsyncExitStack() as stack:
+            if self.embedded is not None:
+                stack.push_async_callback(self.embedded.stop)
+                await self.embedded.start()
+                self._supervisor.start(Worker("embedded", self.embedded.watch, Phase.LAST))
+            stack.push_async_callback(self.log.close)
+            stack.push_async_callback(self._api.stop)
+            await self._listen()
+            await self._start(stack)
+            settings = self.settings
+            self.observe(
+                BridgeStarted(
+                    version("runbridge"), len(settings.sources), len(settings.destinations), settings.redis.address
+                )
+            )
+            await self.stop.wait()
+            self.observe(BridgeStopping(settings.grace))
+            drained = await self._supervisor.end(settings.grace, self.log.drained)
+            self.observe(BridgeStopped(drained))
+
+    def abandon(self) -> None:
+        """For a second signal: leave nothing running, wait for nothing."""
+        if self.embedded is not None:
+            self.embedded.abandon()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        for name, loop in self.log.workers().items():
+            self._supervisor.start(Worker(name, loop, Phase.LAST))
+        # destinations first: a new one's group has to be there before the first event
+        for name, destination in self.settings.destinations.items():
+            await self._destination(stack, name, destination)
+        clients = {
+            name: _account(name, account, await stack.enter_async_context(HttpClient()))
+            for name, account in self.settings.accounts.items()
+        }
+        spool = Spool(Path(self.settings.spool) if self.settings.spool else None, self.observe)
+        for name, source in self.settings.sources.items():
+            self._supervisor.start(self._source(name, source, clients[source.account], spool))
+
+    def _source(self, name: str, source: AnySource, account: accounts.Account, spool: Spool) -> Worker:
+        pace = Pace(Random())
+        if isinstance(source, EventWait):
+            wait = event_wait.EventWait(
+                name, account, event=source.event, wait_timeout=source.wait_timeout, recheck=source.recheck
+            )
+            return Worker(
+                f"source {name}",
+                lambda: consume(wait, self.log, spool, pace, observe=self.observe, stop=self.stop),
+                Phase.FINISH,
+            )
+        stream = run_events_stream.RunEventsStream(
+            name, account, run=source.run, api=source.api, filters=_filters(source),
+            idle_timeout=source.idle_timeout, max_event_bytes=source.max_event_bytes, recheck=source.recheck,
+        )  # fmt: skip
+        return Worker(
+            f"source {name}",
+            lambda: ingest(stream, self.log, pace, observe=self.observe, stop=self.stop),
+            Phase.CUT,
+        )
+
+    async def _destination(self, stack: contextlib.AsyncExitStack, name: str, destination: Destination) -> None:
+        guard = Guard(tuple(destination.allow_networks))
+        client = await stack.enter_async_context(HttpClient(limit=destination.max_in_flight, guard=guard))
+        keys = tuple(key_of(secret.get_secret_value()) for secret in destination.secrets)
+        send = Webhook(Endpoint(name, destination.url, keys, destination.timeout), client, self.observe)
+        limits = Limits(destination.max_in_flight, destination.max_attempts, tuple(destination.retry_schedule))
+        for partition, lanes in enumerate(self.log.lanes(name, destination.from_)):
+            delivery = Delivery(
+                name, lanes, send, type_filter(destination.types), limits,
+                spawn=self._supervisor.spawn, observe=self.observe, stop=self.stop,
+            )  # fmt: skip
+            self._supervisor.start(Worker(f"deliver {name} {partition}", delivery.run, Phase.FINISH))
+
+    async def _listen(self) -> None:
+        address = self.settings.http.address
+        if address is None:
+            return
+        try:
+            await self._api.start(*address)
+        except OSError as error:
+            if "listen" in self.settings.http.model_fields_set:
+                problem = Problem("http.listen", f"can't listen on {self.settings.http.listen}: {error}")
+                raise ConfigurationError((problem,)) from error
+            self.observe(ListenerUnavailable(self.settings.http.listen, str(error)))
+
+    def _readiness(self) -> Readiness:
+        problems = {}
+        if self.log.blocked:
+            problems["redis"] = self.log.blocked
+        for writer in self.log.writers:
+            if writer.position.state is State.FAILED:
+                problems[f"source {writer.source}"] = writer.position.reason
+        return Readiness(not problems and not self.stop.is_set(), problems)
+
+
+def _account(name: str, account: AnyAccount, client: HttpClient) -> accounts.Account:
+    return accounts.Account(name, account.provider, account.base_url, account.api_key.get_secret_value(), client)
+
+
+def _filters(source: RunEventsStream) -> list[tuple[str, str]]:
+    """The configured filters under the API's own names; a list repeats its key (CONTRACT A.4)."""
+    single = {"connectionId": source.connection, "pageId": source.page, "contextId": source.context}
+    return [
+        *(("type", type_) for type_ in source.types),
+        *(("category", category) for category in source.categories),
+        *((name, value) for name, value in single.items() if value),
+    ]
+
+
+def _reveal(secret: object) -> str | None:
+    reveal: Callable[[], str] | None = getattr(secret, "get_secret_value", None)
+    return reveal() if reveal else None
+
+
+def run(settings: Settings, stop: Stop, *, started: Callable[[App], None]) -> None:
+    """Run a bridge to its end in an event loop of its own; `started` gets the app once the loop runs."""
+
+    async def main() -> None:
+        app = App(settings, stop)
+        started(app)
+        await app.run()
+
+    asyncio.run(main())

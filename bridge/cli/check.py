@@ -1,0 +1,163 @@
+"""`runbridge check`: names every mistake of a configuration, and with `--connect` tries what it points to.
+
+Changes nothing anywhere, and shows no secret.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Protocol
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bridge.errors import ConfigurationError, Problem
+from bridge.settings import EventWait, RunEventsStream, Settings, load
+from bridge.settings.addresses import shown_url
+
+EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+EXIT_UNREACHABLE = 69  # EX_UNAVAILABLE
+
+
+class ProbeResult(Protocol):
+    """What trying one thing told: `target` names it as in the configuration, `detail` says more."""
+
+    @property
+    def target(self) -> str:
+        """What was tried: `redis`, `accounts.bctrl`, `destinations.crm`."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it answered, and took the credentials."""
+
+    @property
+    def detail(self) -> str:
+        """What it said, without secrets."""
+
+
+Probe = Callable[[Settings], Coroutine[Any, Any, Sequence[ProbeResult]]]
+
+
+class Row(NamedTuple):
+    """One thing that is configured, for people to read."""
+
+    what: str
+    name: str
+    where: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `check` found."""
+
+    problems: tuple[Problem, ...] = ()
+    rows: tuple[Row, ...] = ()
+    probes: tuple[ProbeResult, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0, 78 for a mistake in the configuration, or 69 where something could not be reached."""
+        if self.problems:
+            return EXIT_CONFIGURATION
+        return 0 if all(probe.ok for probe in self.probes) else EXIT_UNREACHABLE
+
+
+def check(
+    config: Annotated[
+        Path, typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="The configuration file.")
+    ],
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also try Redis, the accounts and the destinations.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Name every mistake of a configuration file. Exits with 78 if there is one, 69 if --connect reaches not all."""
+    report = examine(config, _probe if connect else None)
+    if as_json:
+        print(json.dumps(as_object(report)))
+    else:
+        _print(report, Console(highlight=False))
+    raise typer.Exit(report.exit_code)
+
+
+async def _probe(settings: Settings) -> Sequence[ProbeResult]:
+    from bridge.app import probe  # noqa: PLC0415  # needs every adapter, which a check without --connect doesn't
+
+    return await probe(settings)
+
+
+def examine(config: Path, probe: Probe | None) -> Report:
+    """Reads a configuration and, with a probe, tries it."""
+    try:
+        settings = load(config, os.environ)
+    except ConfigurationError as error:
+        return Report(problems=error.problems)
+    probes = asyncio.run(probe(settings)) if probe else ()
+    return Report(rows=tuple(_rows(settings)), probes=tuple(probes))
+
+
+def as_object(report: Report) -> dict[str, object]:
+    """Returns the report as JSON: `ok`, `problems`, and what is configured and was tried."""
+    return {
+        "ok": report.exit_code == 0,
+        "problems": [{"path": problem.path, "message": problem.message} for problem in report.problems],
+        "configured": [row._asdict() for row in report.rows],
+        "probes": [{"target": probe.target, "ok": probe.ok, "detail": probe.detail} for probe in report.probes],
+    }
+
+
+def _rows(settings: Settings) -> Iterator[Row]:
+    yield Row("redis", "", settings.redis.address, f"password: {_set(settings.redis.password)}")
+    yield Row("http", "", settings.http.listen or "off", f"token: {_set(settings.http.token)}")
+    for name, account in settings.accounts.items():
+        yield Row("account", name, account.base_url, f"{account.provider}, api_key: set")
+    for name, source in settings.sources.items():
+        yield Row("source", name, _selected(source), f"{source.kind}, account: {source.account}")
+    for name, destination in settings.destinations.items():
+        types = ", ".join(destination.types) or "all"
+        details = f"secrets: {len(destination.secrets)} set, types: {types}"
+        yield Row("destination", name, shown_url(destination.url), details)
+
+
+def _set(secret: object) -> str:
+    return "set" if secret else "not set"
+
+
+def _selected(source: RunEventsStream | EventWait) -> str:
+    return f"run {source.run}" if isinstance(source, RunEventsStream) else f"event {source.event}"
+
+
+def _print(report: Report, console: Console) -> None:
+    for problem in report.problems:
+        _line(str(problem), console)
+    if report.rows:
+        _print_rows(report.rows, console)
+    for probe in report.probes:
+        _line(f"{probe.target}: {'ok' if probe.ok else 'FAILED'}, {probe.detail}", console)
+    if report.exit_code == 0:
+        _line("ok", console)
+
+
+def _line(text: str, console: Console) -> None:
+    console.print(Text(text), soft_wrap=True)  # one line stays one line, for grep and for editors
+
+
+def _print_rows(rows: tuple[Row, ...], console: Console) -> None:
+    if console.is_terminal:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for title in ("", "name", "where", "details"):
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+        return
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        _line(line.rstrip(), console)

@@ -1,0 +1,143 @@
+"""`runbridge emulator`: serves the local upstream. Turns arguments into options, and does nothing else."""
+
+import asyncio
+import sys
+from dataclasses import fields, replace
+from enum import StrEnum
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bridge.emulator import FaultSettings, Options, RunOption, serve
+from bridge.emulator.scenario import fault, load
+
+FAULTS = ", ".join(each.name for each in fields(FaultSettings))
+
+
+class Times(StrEnum):
+    """Where event times come from; see RunScript.times."""
+
+    AUTO = "auto"
+    FIXED = "fixed"
+    NOW = "now"
+
+
+def _list_faults(wanted: bool) -> None:
+    if wanted:
+        print(cleandoc(FaultSettings.__doc__ or ""))
+        raise typer.Exit
+
+
+def emulator(
+    *,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on. The control calls under /_emulator/ ask for no key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8787,
+    run: Annotated[list[str] | None, typer.Option(help="Id of a run; may be repeated. (default: run_demo)")] = None,
+    events: Annotated[
+        int | None, typer.Option(min=0, help="Events of each run; without it a run lives for ever.")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0, help="Events a second of each run; 0: as fast as the client reads. (default: 4)"),
+    ] = None,
+    ends: Annotated[
+        bool | None, typer.Option("--ends/--stays-open", help="Whether a run ends after its last event.")
+    ] = None,
+    payload: Annotated[int | None, typer.Option(min=0, help="Pad the data of each event to this many bytes.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed makes other runs, and other faults by chance.")] = None,
+    times: Annotated[
+        Times | None,
+        typer.Option(
+            help="Event times: the clock's, or the same in each start; auto: now, or fixed where the rate is 0."
+        ),
+    ] = None,
+    any_run: Annotated[
+        bool | None,
+        typer.Option("--any-run/--known-runs", help="Make an unknown run when it is asked for, instead of a 404."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="BRIDGE_EMULATOR_API_KEY",
+            help="The one key to accept. (default: any that is not empty)",
+            show_envvar=True,
+        ),
+    ] = None,
+    heartbeat: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds of silence before a heartbeat. (default: 5)")
+    ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Events of a run that can be read again. (default: 1000000)")
+    ] = None,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME=VALUE", help=f"Switch a fault on; may be repeated. Names: {FAULTS}."),
+    ] = None,
+    list_faults: Annotated[  # noqa: ARG001 - its callback does the work
+        bool, typer.Option("--list-faults", is_eager=True, callback=_list_faults, help="Explain the faults and exit.")
+    ] = False,
+    scenario: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="TOML or JSON file with all of this; the options here go first.")
+    ] = None,
+) -> None:
+    r"""Serve a local upstream: run event streams of bctrl and named events of Anchor Browser, with faults at will.
+
+    Point your own consumer at it, with any key that is not empty:
+
+    \b
+      runbridge emulator
+      curl -N -H 'Authorization: Bearer k' http://127.0.0.1:8787/v2/runs/run_demo/events/stream
+      curl -H 'anchor-api-key: k' -d '{"timeoutMs":30000}' http://127.0.0.1:8787/v1/events/otp/wait
+      curl -H 'anchor-api-key: k' -d '{"data":{"code":"1"}}' http://127.0.0.1:8787/v1/events/otp
+
+    See whether it loses or doubles anything when every connection breaks in the middle of a frame:
+
+    \b
+      runbridge emulator --rate 500 --events 10000 --fault cut_after=100 --fault replay_last=5
+
+    See whether it waits when it is told to, and how fast it is:
+
+    \b
+      runbridge emulator --fault status=429 --fault status_next=3 --fault retry_after=2
+      runbridge emulator --rate 0 --events 1000000 --run run_a --run run_b
+
+    While it runs, GET /_emulator/ shows runs, faults and the last requests, and POST /_emulator/faults switches faults.
+    """
+    script = {"rate": rate, "events": events, "ends": ends, "payload": payload, "seed": seed, "times": times}
+    whole = {"any_run": any_run, "api_key": api_key, "heartbeat": heartbeat, "keep": keep, "seed": seed}
+    try:
+        options = _options(scenario, run or [], _given(script), _given(whole), dict(map(fault, faults or [])))
+        asyncio.run(serve(options, host, port, ready=_say_ready))
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from None
+    except OSError as wrong:
+        print(f"runbridge emulator: {scenario or f'{host}:{port}'}: {wrong.strerror or wrong}", file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _options(
+    scenario: Path | None, runs: list[str], script: dict[str, Any], whole: dict[str, Any], faults: dict[str, Any]
+) -> Options:
+    """The file's options, or the defaults, with what was given on the command line put over them."""
+    options = Options() if scenario is None else load(scenario)
+    usual = replace(options.script, **script)
+    there = tuple(replace(run, script=replace(run.script, **script)) if run.script else run for run in options.runs)
+    return replace(
+        options,
+        script=usual,
+        runs=tuple(RunOption(id=name, script=usual) for name in runs) or there,
+        faults=replace(options.faults, **faults),
+        **whole,
+    )
+
+
+def _say_ready(url: str) -> None:
+    print(f"runbridge emulator: {url}", flush=True)

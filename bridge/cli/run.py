@@ -1,0 +1,64 @@
+"""`runbridge run`: the daemon, its signals and its exit codes."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.errors import ConfigurationError, EmbeddedError
+
+if TYPE_CHECKING:
+    from bridge.app import App
+    from bridge.stop import Stop
+
+EX_UNAVAILABLE = 69
+EX_CONFIG = 78
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration file (TOML)."),
+]
+
+
+def run(config: ConfigOption = None) -> None:
+    """Run the bridge until SIGTERM or Ctrl-C.
+
+    The first signal lets what is in hand end, for at most `grace`, and exits 0; a second one exits at once. Every key
+    of the file can be set from the environment too (BRIDGE_REDIS__URL); without a file, the environment is all.
+
+    Exit codes: 0 after a stop, 69 when the embedded server can't be had, 78 when the configuration has mistakes.
+
+    Example: runbridge run --config config/bridge.toml
+    """
+    from bridge import app  # noqa: PLC0415  # --help should not wait for the whole bridge
+    from bridge.observe import configure_logs  # noqa: PLC0415
+    from bridge.settings import load  # noqa: PLC0415
+    from bridge.stop import Stop  # noqa: PLC0415
+
+    try:
+        settings = load(config, os.environ)
+        configure_logs(settings.logging.level, settings.logging.format)
+        stop = Stop()
+        app.run(settings, stop, started=lambda running: _handle_signals(running, stop))
+    except ConfigurationError as error:
+        print(f"runbridge: the configuration can't be used:\n{error}", file=sys.stderr)
+        raise typer.Exit(EX_CONFIG) from None
+    except EmbeddedError as error:
+        print(f"runbridge: {error}", file=sys.stderr)
+        raise typer.Exit(EX_UNAVAILABLE) from None
+
+
+def _handle_signals(running: "App", stop: "Stop") -> None:
+    def handle(number: int) -> None:
+        if stop.is_set():
+            running.abandon()
+            os._exit(128 + number)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)

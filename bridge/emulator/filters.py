@@ -1,0 +1,33 @@
+"""Reads the filters of a run event query and says which events pass. Pure.
+
+A key may be repeated: one of its values has to fit. Different keys all have to fit. Unknown keys are ignored.
+"""
+
+from collections.abc import Mapping
+
+from multidict import MultiMapping
+
+from bridge.emulator.wire import Traits
+
+# The query names of each API version, and the trait that each looks at.
+V1: Mapping[str, str] = {"type": "type", "status": "status", "pageId": "page", "contextId": "context"}
+V2: Mapping[str, str] = {"type": "type", "category": "category", "connectionId": "connection"}
+
+
+class Filter:
+    """The events that a client asked for."""
+
+    def __init__(self, query: MultiMapping[str], names: Mapping[str, str]) -> None:
+        fields = Traits._fields
+        self._wanted = [
+            (fields.index(trait), frozenset(query.getall(name))) for name, trait in names.items() if name in query
+        ]
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether no event is left out."""
+        return not self._wanted
+
+    def takes(self, traits: Traits) -> bool:
+        """Whether an event passes."""
+        return all(traits[at] in wanted for at, wanted in self._wanted)

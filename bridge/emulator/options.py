@@ -1,0 +1,60 @@
+"""What an emulator is started with. Values only; the scenario file and the command line make them."""
+
+from dataclasses import dataclass, field
+
+from bridge.emulator.browser_run import RunScript
+from bridge.emulator.faults import FaultSettings
+
+DEMO_RUN = "run_demo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOption:
+    """A run that is there from the start; without a script its events are those that are appended."""
+
+    id: str = DEMO_RUN
+    script: RunScript | None = field(default_factory=RunScript)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """Faults that take the place of all others, `after` seconds from the start."""
+
+    after: float
+    faults: FaultSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Everything about an emulator except where it listens.
+
+    runs: those there are from the start; by default one that makes four events a second for ever.
+    any_run: an unknown run id makes a run with `script` instead of a 404.
+    api_key: the one key that is let in; without it, any that is not empty.
+    heartbeat: seconds of silence after which a stream gets a heartbeat.
+    keep: so many events of a live or appended run can be read again.
+    remember: so many signals of a name wait for a waiter.
+    log: so many requests are remembered, for assertions.
+    seed: of the faults that happen by chance.
+    """
+
+    runs: tuple[RunOption, ...] = (RunOption(),)
+    any_run: bool = False
+    script: RunScript = field(default_factory=RunScript)
+    api_key: str = field(default="", repr=False)
+    heartbeat: float = 5.0
+    keep: int = 1_000_000
+    remember: int = 1_000
+    log: int = 1_000
+    seed: int = 0
+    faults: FaultSettings = field(default_factory=FaultSettings)
+    phases: tuple[Phase, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot work: ValueError naming the option."""
+        for name, value in (("heartbeat", self.heartbeat), ("keep", self.keep), ("remember", self.remember)):
+            if value <= 0:
+                raise ValueError(f"{name} = {value}: must be more than 0")
+        names = [run.id for run in self.runs]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"runs: {', '.join(twice)} is there twice")

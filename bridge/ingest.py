@@ -1,0 +1,79 @@
+"""The loop of a source that can be read again: read, append, come back. Knows neither HTTP nor Redis."""
+
+import asyncio
+
+from bridge.backoff import Pace
+from bridge.errors import Fenced, Moved, SourceError, SourceRefused
+from bridge.event import Batch, State
+from bridge.facts import (
+    SourceConnected,
+    SourceEnded,
+    SourceFailed,
+    SourceFenced,
+    SourceInterrupted,
+    SourceRewound,
+)
+from bridge.ports import Log, Observe, Source, Writer
+from bridge.stop import Stop
+
+
+async def ingest(source: Source, log: Log, pace: Pace, *, observe: Observe, stop: Stop) -> None:
+    """Bring a source's events into the log until it stops here: by the stop, or because somebody newer owns it."""
+    try:
+        writer = await log.open(source.id, source.resource)
+        while not stop.is_set():
+            try:
+                async with writer.guard():
+                    await _follow(source, writer, pace, observe, stop)
+            except Moved:
+                await writer.reload()
+                observe(SourceRewound(source.id, writer.position.sequence))
+    except Fenced as fenced:
+        observe(SourceFenced(source.id, fenced.owner))
+
+
+async def _follow(source: Source, writer: Writer, pace: Pace, observe: Observe, stop: Stop) -> None:
+    while not stop.is_set():
+        if writer.position.state is State.ENDED:
+            await writer.stored()
+            observe(SourceEnded(source.id))
+            await writer.moved()  # an older copy of the log may not know of the end
+        reason, delay, progress = await _connection(source, writer, pace, observe)
+        if writer.position.state is not State.ENDED:
+            observe(SourceInterrupted(source.id, reason, delay, progress > 0))
+            await stop.pause(delay)
+
+
+async def _connection(source: Source, writer: Writer, pace: Pace, observe: Observe) -> tuple[str, float, int]:
+    """One connection, from its opening to its end: why it ended, the seconds to wait, how many events it brought."""
+    progress, retry_after, reason = 0, None, "the upstream closed the connection"
+    connected = False
+    try:
+        async for batch in source.batches(writer.position):
+            if not connected:
+                connected = True
+                await _connected(source, writer, observe)
+            progress += await writer.add(batch)
+            if batch.state is State.ENDED:
+                break
+    except SourceRefused as refused:
+        await refusal(source, writer, refused, observe)
+        return refused.reason, source.recheck, progress
+    except SourceError as error:
+        reason, retry_after = error.reason, error.retry_after
+    if progress and not retry_after:
+        return reason, pace.after_progress(asyncio.get_running_loop().time()), progress
+    return reason, pace.after_failure(retry_after, source.floor), progress
+
+
+async def _connected(source: Source, writer: Writer, observe: Observe) -> None:
+    observe(SourceConnected(source.id, writer.position.cursor))
+    if writer.position.state is State.FAILED:
+        await writer.add(Batch(state=State.RUNNING))
+
+
+async def refusal(source: Source, writer: Writer, refused: SourceRefused, observe: Observe) -> None:
+    """Record that the upstream refuses this source: one event per change, not one per look."""
+    if (writer.position.state, writer.position.reason) != (State.FAILED, refused.reason):
+        await writer.add(source.failed(refused.reason, refused.status))
+    observe(SourceFailed(source.id, refused.reason, source.recheck))

@@ -1,0 +1,217 @@
+"""Turns the frames of a run's event stream into events. Pure: no I/O, no clock, no logging.
+
+The rules are those of CONTRACT D.4: every generation's frames are told apart by their shape, unknown ones only show
+that the stream is alive, and a record that can't be read is parked, never dropped. Attributes: DESIGN section 6.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from bridge.event import Batch, Event, Maybe, Parked, State
+from bridge.normalize import moment
+from bridge.sse import Frame
+
+Text = str | None | UnsetType
+Moment = datetime | None | UnsetType
+
+RECORD_FRAMES = {"run.event", "runtime.event", "message"}
+"""Frame names that promise a record: one that can't be read is parked. Other names count only with an `id:` line."""
+CATEGORIES = {"artifact": "file", "tool_call": "tool"}
+"""`kind` of the older API -> `category` of the newer; all other words are the same (CONTRACT D.1)."""
+
+
+class RunEvent(msgspec.Struct, rename="camel"):
+    """The attributes that are read from an upstream event of any generation; everything else stays in `data`."""
+
+    id: Text = UNSET
+    type: Text = UNSET
+    time: Moment = UNSET
+    timestamp: Moment = UNSET
+    created_at: Moment = UNSET
+    kind: Text = UNSET
+    category: Text = UNSET
+    source: Text = UNSET
+    status: Text = UNSET
+    run_id: Text = UNSET
+    runtime_id: Text = UNSET
+    runtime_kind: Text = UNSET
+    space_id: Text = UNSET
+    page_id: Text = UNSET
+    context_id: Text = UNSET
+    connection_id: Text = UNSET
+    command_id: Text = UNSET
+    tool_call_id: Text = UNSET
+    artifact_id: Text = UNSET
+    correlation_id: Text = UNSET
+    traceparent: Text = UNSET
+    seq: msgspec.Raw | UnsetType = UNSET
+    event: msgspec.Raw | UnsetType = UNSET
+    finished_at: Moment = UNSET
+
+
+_MOMENTS = {"time", "timestamp", "created_at", "finished_at"}
+_RAW = {"seq", "event"}
+_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(RunEvent)}
+_decode = msgspec.json.Decoder(RunEvent).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class Unreadable(ValueError):
+    """The data of a frame is no JSON object."""
+
+
+def read(data: bytes) -> RunEvent:
+    """The attributes of one JSON object, however its values are typed. Raises Unreadable."""
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            raise Unreadable("not UTF-8") from None
+    try:
+        return _decode(data)
+    except msgspec.ValidationError:
+        return _read_leniently(data)
+    except (msgspec.DecodeError, RecursionError):
+        raise Unreadable("not JSON") from None
+
+
+def _read_leniently(data: bytes) -> RunEvent:
+    """As `read`, for an object whose attributes have other types: numbers become text, the rest is left out."""
+    try:
+        fields = _decode_fields(data)
+    except (msgspec.DecodeError, RecursionError):
+        raise Unreadable("not a JSON object") from None
+    event = RunEvent()
+    for encoded, raw in fields.items():
+        name = _FIELDS.get(encoded)
+        if name in _RAW:
+            setattr(event, name, raw)
+        elif name is not None:
+            value = msgspec.json.decode(raw)
+            if name in _MOMENTS:
+                text = moment.read(value)
+                setattr(event, name, UNSET if text is None else datetime.fromisoformat(text))
+            elif isinstance(value, str | int | float) and not isinstance(value, bool):
+                setattr(event, name, str(value))
+    return event
+
+
+def _maybe(value: Text) -> Maybe:
+    return value or UNSET
+
+
+def _time(event: RunEvent, received: datetime) -> datetime:
+    when = event.time or event.timestamp or event.created_at or received
+    if when.tzinfo is UTC:
+        return when
+    try:
+        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except OverflowError:  # the first or last day of the calendar, in another zone
+        return received
+
+
+@dataclass(frozen=True, slots=True)
+class RunStream:
+    """Reads the frames of one run. `resource` is the CloudEvents `source`, `run` the subject."""
+
+    run: str
+    resource: str
+
+    def batch(self, frames: Iterable[Frame], received: datetime) -> Batch:
+        """What the frames say, in their order. `cursor` is the last record's own id, where frames carry none."""
+        batch = Batch()
+        records = batch.records
+        for frame in frames:
+            name = frame.event
+            if name == "heartbeat":
+                continue
+            if name == "error":
+                batch.broken = frame.data[:200].decode(errors="replace")
+                break
+            record = self._record(frame, received)
+            if record is None:
+                continue
+            records.append(record)
+            if isinstance(record, Event):
+                batch.cursor = frame.id if frame.own_id else record.id
+                if record.type == "ai.bctrl.run.ended" and record.id == f"{self.run}:ended":
+                    batch.cursor = frame.id or None
+                    batch.state, batch.reason = State.ENDED, ""
+        return batch
+
+    def _record(self, frame: Frame, received: datetime) -> Event | Parked | None:
+        data = frame.data
+        if frame.oversized:
+            return _park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept")
+        if not data or data == b"[DONE]":
+            return None
+        promised = frame.own_id or frame.event in RECORD_FRAMES or frame.event == "run.ended"
+        try:
+            event = read(data)
+            if frame.event == "runtime.event" or event.type == "runtime.event":
+                data, event = _unwrap(data, event)
+        except Unreadable as error:
+            return _park(frame, str(error)) if promised else None
+        if (frame.event == "run.ended" or event.type == "run.ended") and not (event.category or event.seq):
+            return self._ended(data, event, received)
+        id_ = event.id or (frame.id if frame.own_id else "")
+        if id_ and event.type:
+            return self._event(data, event, id_, event.type, received)
+        if not promised or (frame.event == "message" and _only_time(data)):
+            return None
+        return _park(frame, "no id" if not id_ else "no type")
+
+    def _event(self, data: bytes, event: RunEvent, id_: str, type_: str, received: datetime) -> Event:
+        category = event.category or event.kind
+        return Event(
+            id=id_,
+            source=self.resource,
+            type="ai.bctrl." + type_,
+            subject=self.run,
+            time=_time(event, received),
+            partitionkey=self.run,
+            category=CATEGORIES.get(category, category) if category else UNSET,
+            origin=event.source or UNSET,
+            status=event.status or UNSET,
+            runid=event.run_id or self.run,
+            runtimeid=event.runtime_id or UNSET,
+            runtimekind=event.runtime_kind or UNSET,
+            spaceid=event.space_id or UNSET,
+            pageid=event.page_id or UNSET,
+            contextid=event.context_id or UNSET,
+            connectionid=event.connection_id or UNSET,
+            commandid=event.command_id or UNSET,
+            toolcallid=event.tool_call_id or UNSET,
+            artifactid=event.artifact_id or UNSET,
+            correlationid=event.correlation_id or UNSET,
+            traceparent=event.traceparent or UNSET,
+            data=msgspec.Raw(data),
+        )
+
+    def _ended(self, data: bytes, event: RunEvent, received: datetime) -> Event:
+        event.time = event.finished_at or event.time
+        return self._event(data, event, f"{self.run}:ended", "run.ended", received)
+
+
+def _unwrap(data: bytes, event: RunEvent) -> tuple[bytes, RunEvent]:
+    """The event inside a `runtime.event` wrapper; the object itself where there is nothing inside."""
+    if not event.event:
+        return data, event
+    inner = bytes(event.event)
+    return inner, read(inner)
+
+
+def _only_time(data: bytes) -> bool:
+    """True for `{"time": ...}`: a heartbeat without its name."""
+    return set(_decode_fields(data)) <= {"time"}
+
+
+def _park(frame: Frame, reason: str) -> Parked:
+    known = frame.id.encode() if frame.own_id else frame.data
+    digest = hashlib.blake2b(known, digest_size=12).hexdigest()
+    return Parked(reason, frame.data, f"parked:{digest}")

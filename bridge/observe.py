@@ -1,0 +1,148 @@
+"""One fact, one log line and its counters; names from a closed set. Refuses to be called with anything but facts.
+
+A change is logged, its repetition is only counted. Secrets can't get here: no fact has a field for one.
+"""
+
+import dataclasses
+import logging
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from bridge import facts
+from bridge.facts import Fact
+
+LEVELS: dict[type[Fact], int] = {
+    facts.BatchStored: 0,
+    facts.AttemptMade: logging.DEBUG,
+    facts.SourceInterrupted: logging.WARNING,
+    facts.SourceFailed: logging.ERROR,
+    facts.SourceFenced: logging.WARNING,
+    facts.SourceReset: logging.WARNING,
+    facts.LossPossible: logging.WARNING,
+    facts.RecordParked: logging.WARNING,
+    facts.SpoolFailed: logging.ERROR,
+    facts.SignalUnsaved: logging.ERROR,
+    facts.LogBlocked: logging.ERROR,
+    facts.LogTrimmed: logging.DEBUG,
+    facts.LaneHeld: logging.WARNING,
+    facts.DeadLettered: logging.ERROR,
+    facts.EntriesMissing: logging.ERROR,
+    facts.DestinationFenced: logging.WARNING,
+    facts.WorkerRestarted: logging.ERROR,
+    facts.ListenerUnavailable: logging.WARNING,
+}
+"""All others are logged at info; 0 is never logged."""
+
+
+def name_of(kind: type[Fact]) -> str:
+    """The log event's name: `SourceConnected` -> `source.connected`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", ".", kind.__name__).lower()
+
+
+def configure_logs(level: str, form: str) -> None:
+    """Set structlog up: a form for people on a terminal, JSON elsewhere; to standard error."""
+    console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    # libraries speak only when something is wrong with them
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+
+
+class Observer:
+    """The bridge's `observe`. `registry` holds its metrics."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._log = structlog.get_logger()
+        self._last: dict[tuple[type[Fact], str], object] = {}
+        self._names = {kind: name_of(kind) for kind in Fact.__subclasses__()}
+        counter = self._counter
+        self._events = counter("events", "Events stored in the log.", "source")
+        self._parked = counter("parked", "Records parked because they could not be read.", "source")
+        self._duplicates = counter("duplicates", "Events that the upstream sent again.", "source")
+        self._reconnects = counter("source_interruptions", "Connections that ended or failed.", "source")
+        self._attempts = counter("webhook_attempts", "Webhook requests.", "destination", "outcome")
+        self._dead = counter("webhook_dead_letters", "Events given up.", "destination")
+        self._losses = counter("possible_losses", "Waits that ended without an answer.", "source")
+        self._missing = counter("entries_missing", "Unsettled entries gone from the log.", "destination")
+        self._unsettled = counter("trimmed_unsettled", "Entries trimmed by max_entries before they were settled.")
+        self._append = Histogram(
+            "runbridge_append_seconds", "Time of one append.", registry=self.registry,
+            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1, 5),
+        )  # fmt: skip
+        self._counts: dict[type[Fact], Callable[[Any], object]] = {
+            facts.BatchStored: self._count_batch,
+            facts.AttemptMade: lambda fact: self._attempts(fact.destination, fact.outcome).inc(),
+            facts.DeadLettered: lambda fact: self._dead(fact.destination).inc(),
+            facts.LossPossible: lambda fact: self._losses(fact.source).inc(),
+            facts.SourceInterrupted: lambda fact: self._reconnects(fact.source).inc(),
+            facts.EntriesMissing: lambda fact: self._missing(fact.destination).inc(fact.count),
+            facts.LogTrimmed: lambda fact: self._unsettled().inc(fact.unsettled),
+        }
+
+    def __call__(self, fact: Fact) -> None:
+        """Count the fact, and log it if it is worth a line."""
+        kind = type(fact)
+        count = self._counts.get(kind)
+        if count is not None:
+            count(fact)
+        level = LEVELS.get(kind, logging.INFO)
+        if level and self._changed(fact):
+            self._log.log(level, self._names[kind], **_fields(fact))
+
+    def _changed(self, fact: Fact) -> bool:
+        """False where a source only repeats what its last line said."""
+        if not isinstance(fact, facts.SourceConnected | facts.SourceInterrupted | facts.SourceFailed):
+            return True
+        key = (Fact, fact.source)
+        if isinstance(fact, facts.SourceInterrupted) and fact.progress and fact.delay == 0:
+            return False  # replaced at once: the stream goes on
+        said = (type(fact), getattr(fact, "reason", ""))
+        changed = self._last.get(key) != said
+        self._last[key] = said
+        return changed
+
+    def _count_batch(self, fact: facts.BatchStored) -> None:
+        self._append.observe(fact.seconds)
+        self._events(fact.source).inc(fact.events)
+        if fact.parked:
+            self._parked(fact.source).inc(fact.parked)
+        if fact.duplicates:
+            self._duplicates(fact.source).inc(fact.duplicates)
+
+    def _counter(self, name: str, help_: str, *labels: str) -> Callable[..., Counter]:
+        """A counter whose children are kept: looking one up costs four times an increment (measured)."""
+        counter = Counter(f"runbridge_{name}", help_, labels, registry=self.registry)
+        children: dict[tuple[str, ...], Counter] = {}
+
+        def child(*values: str) -> Counter:
+            if values not in children:
+                children[values] = counter.labels(*values) if values else counter
+            return children[values]
+
+        return child
+
+
+def _fields(fact: Fact) -> dict[str, object]:
+    fields = {field.name: getattr(fact, field.name) for field in dataclasses.fields(fact)}
+    if "event" in fields:
+        fields["event_id"] = fields.pop("event")  # structlog's own name for the line's name
+    error = fields.get("error")
+    if isinstance(error, BaseException):
+        fields |= {"error": f"{type(error).__name__}: {error}", "exc_info": error}
+    return fields

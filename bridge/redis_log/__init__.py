@@ -1,0 +1,136 @@
+"""The log on Redis Streams: the only importer of redis. Its Lua lies in the `.lua` files beside it.
+
+`RedisLog` is the whole of it for the app; `bridge.redis_log.commit` is the heart, `lanes` the destinations' side.
+"""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.clock import unix
+from bridge.errors import LogUnavailable
+from bridge.facts import LogTrimmed
+from bridge.ports import Observe
+from bridge.redis_log.commit import Committer
+from bridge.redis_log.keys import Keys, partition_of
+from bridge.redis_log.lanes import RedisLanes
+from bridge.redis_log.link import Link, Server
+from bridge.redis_log.reader import Reader, ping
+from bridge.redis_log.scripts import TRIM
+from bridge.redis_log.writer import Writer
+from bridge.stop import nap
+
+__all__ = ["Keys", "LogOptions", "Reader", "RedisLog", "Server", "partition_of", "ping"]
+
+TRIM_EVERY = 5.0
+"""Seconds between looks at the log's age and length."""
+TRIM_STEP = 1000
+"""Entries removed by count in one script call, so that no other client waits long."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """Section `[log]`: `retention` in seconds, `window` in event ids per source, `replicas` to wait for."""
+
+    prefix: str = "bridge"
+    partitions: int = 1
+    retention: float = 7 * 86_400.0
+    max_entries: int = 1_000_000
+    window: int = 10_000
+    replicas: int = 0
+
+
+class RedisLog:
+    """All partitions of the log. `workers` are its own loops, for the supervisor to run."""
+
+    def __init__(self, server: Server, options: LogOptions, *, instance: str, observe: Observe) -> None:
+        self._server = server
+        self._options = options
+        self._instance = instance
+        self._observe = observe
+        self._listeners: list[Callable[[], None]] = []
+        self._keys = [Keys(options.prefix, partition) for partition in range(options.partitions)]
+        self._committers = [
+            Committer(
+                server, keys, instance=instance, window=options.window, replicas=options.replicas,
+                observe=observe, appended=self._appended,
+            )
+            for keys in self._keys
+        ]  # fmt: skip
+        self._links = [Link(server, keys.events) for keys in self._keys]
+        self.destinations: set[str] = set()
+
+    @property
+    def blocked(self) -> str | None:
+        """Redis' word for why it takes no writes now; None while it does."""
+        return next((committer.blocked for committer in self._committers if committer.blocked), None)
+
+    @property
+    def writers(self) -> list[Writer]:
+        """All sources' writers."""
+        return [writer for committer in self._committers for writer in committer.writers]
+
+    async def open(self, source: str, resource: str) -> Writer:
+        """Take ownership of a source and read its position, however long Redis is away."""
+        return await self._home(source).open(source, resource)
+
+    def forget(self, writer: Writer) -> None:
+        """The source has stopped for good."""
+        self._home(writer.source).forget(writer)
+
+    def lanes(self, destination: str, start: str) -> list[RedisLanes]:
+        """The log as a destination sees it, one object a partition. `start` is where a new destination begins."""
+        self.destinations.add(destination)
+        return [
+            RedisLanes(link, keys, destination, instance=self._instance, start=start, listen=self._listeners.append)
+            for link, keys in zip(self._links, self._keys, strict=True)
+        ]
+
+    def workers(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """Name -> loop, for the supervisor: one committer a partition, and the trimming."""
+        loops = {f"commit {at}": committer.run for at, committer in enumerate(self._committers)}
+        return {**loops, "trim": self._trim_forever}
+
+    async def drained(self) -> None:
+        """Return when every writer's batches are in the log."""
+        for committer in self._committers:
+            await committer.drained()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for committer in self._committers:
+            await committer.close()
+        for link in self._links:
+            await link.close()
+
+    async def trim(self, partition: int) -> tuple[int, int]:
+        """Remove what is too old or too much; how many entries went, and how many of them were unsettled."""
+        keys, options = self._keys[partition], self._options
+        groups = [part for name in sorted(self.destinations) for part in (name, keys.oldest(name))]
+        oldest = int((unix() - options.retention) * 1000)
+        removed = unsettled = 0
+        excess = 1
+        while excess:
+            reply = await self._links[partition].script(
+                TRIM, keys.events, max(0, oldest), options.max_entries, TRIM_STEP, *groups
+            )
+            removed, unsettled, excess = removed + reply[0], unsettled + reply[1], reply[2]
+        return removed, unsettled
+
+    async def _trim_forever(self) -> None:
+        while True:
+            await nap(TRIM_EVERY)
+            for partition in range(len(self._keys)):
+                try:
+                    removed, unsettled = await self.trim(partition)
+                except LogUnavailable:
+                    continue  # the committers say what is wrong with Redis; the next look is soon
+                if removed:
+                    self._observe(LogTrimmed(removed, unsettled))
+
+    def _home(self, source: str) -> Committer:
+        return self._committers[partition_of(source, len(self._committers))]
+
+    def _appended(self) -> None:
+        for wake in self._listeners:
+            wake()

@@ -1,0 +1,153 @@
+"""Turns BRIDGE_... variables into keys of the configuration. Pure: is given the environment; shows no value.
+
+`BRIDGE_GRACE` is `grace`, `BRIDGE_REDIS__URL` is `redis.url`, and `BRIDGE_ACCOUNTS__BCTRL_EU__API_KEY` belongs to
+the account `bctrl_eu` or `Bctrl-EU`: case doesn't matter, and `-`, `.` and `:` stand as `_` in a variable's name.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, get_origin
+
+from pydantic.fields import FieldInfo
+
+from bridge.settings import shape
+from bridge.settings.schema import Settings
+from bridge.settings.shape import ENTRIES, TABLES, Finding, unknown_key
+
+PREFIX = "BRIDGE_"
+CONFIG_VARIABLE = "BRIDGE_CONFIG"
+"""Names the configuration file; read by the command line."""
+
+_SERVICE = re.compile(r"BRIDGE_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+"""What Kubernetes and container links set for a service named "bridge": not meant for this program."""
+
+_SECRETS = frozenset({"api_key", "password", "token"})
+"""Keys that have a `..._file` beside them, of which one is enough."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,9})?")
+
+
+@dataclass(slots=True)
+class Overlay:
+    """What the environment says: values by key path, the variable of each, what is wrong with the rest."""
+
+    values: dict[shape.Path, object] = field(default_factory=dict)
+    variables: dict[shape.Path, str] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, variable: str, text: str, tables: dict[str, Any]) -> None:
+        """Takes one variable in. Raises _NoKey."""
+        path, info = _located(variable.upper().removeprefix(PREFIX).lower(), tables)
+        if path in self.values:
+            raise _NoKey(f"sets the same key as {shape.one_line(self.variables[path])}; remove one of them")
+        self.values[path] = _value(text, info)
+        self.variables[path] = variable
+
+    def over(self, tables: dict[str, Any]) -> None:
+        """Puts the values into `tables`, over what is there; what is no table there stays, to be refused."""
+        for path, value in self.values.items():
+            *above, key = map(str, path)
+            here: Any = tables
+            for name in above:
+                here = here.setdefault(name, {}) if isinstance(here, dict) else None
+            if isinstance(here, dict):
+                here[key] = value
+                self._displace(path, here)
+
+    def _displace(self, path: shape.Path, table: dict[str, Any]) -> None:
+        """A secret from the environment wins over a secret's file in the file, and the other way round."""
+        key = str(path[-1])
+        other = key.removesuffix("_file") if key.endswith("_file") else f"{key}_file"
+        if {key, other} & _SECRETS and (*path[:-1], other) not in self.values:
+            table.pop(other, None)
+
+
+class _NoKey(Exception):  # noqa: N818  # a reason on its way to a Finding, never seen outside
+    """Why a variable names no key."""
+
+
+def overlay(environ: Mapping[str, str], tables: dict[str, Any]) -> Overlay:
+    """Reads every BRIDGE_ variable, in any case; `tables` are those of the file, whose names it may mean."""
+    found = Overlay()
+    for variable, text in sorted(environ.items()):
+        if not variable.upper().startswith(PREFIX) or variable.upper() == CONFIG_VARIABLE:
+            continue
+        if _SERVICE.fullmatch(variable.upper()):
+            continue
+        try:
+            found.add(variable, text, tables)
+        except _NoKey as reason:
+            found.findings.append(Finding((variable,), str(reason)))
+    return found
+
+
+def _located(name: str, tables: dict[str, Any]) -> tuple[shape.Path, FieldInfo]:
+    section, _, rest = name.partition("__")
+    top = shape.keys(Settings)
+    if section in ENTRIES:
+        entry, _, key = rest.rpartition("__")
+        if not entry:
+            raise _NoKey(f"names no key; expected {PREFIX}{section.upper()}__NAME__KEY")
+        return (section, _entry(section, entry, tables), key), _field(key, ENTRIES[section].keys())
+    if section in TABLES:
+        if not rest:
+            raise _NoKey(f"names a whole table; expected {PREFIX}{section.upper()}__KEY")
+        return (section, rest), _field(rest, shape.keys(TABLES[section]))
+    if rest or section not in top:
+        reason = unknown_key(section, top)
+        raise _NoKey(f"{reason} Two underscores stand between table and key, as in {PREFIX}REDIS__URL.")
+    return (section,), top[section]
+
+
+def _field(key: str, fields: dict[str, FieldInfo]) -> FieldInfo:
+    if key not in fields:
+        raise _NoKey(unknown_key(key, fields))
+    return fields[key]
+
+
+def _entry(section: str, name: str, tables: dict[str, Any]) -> str:
+    """The entry of the file that a variable means, or a new one's name."""
+    same = [known for known in shape.table(tables, section) if _folded(known) == name]
+    if len(same) > 1:
+        raise _NoKey(f"could mean any of {', '.join(map(shape.one_line, same))}; rename all but one of them")
+    return same[0] if same else name
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[-.:]", "_", name.lower())
+
+
+def _value(text: str, info: FieldInfo) -> object:
+    """The value as TOML would have given it: a list for a list, a number for a number, else the text."""
+    if get_origin(info.annotation) is tuple:
+        return _list(text)
+    if info.annotation in {int, float} and _NUMBER.fullmatch(text.strip().replace("_", "")):
+        number = text.strip().replace("_", "")
+        return float(number) if "." in number else int(number)
+    _encodable(text)
+    return text
+
+
+def _list(text: str) -> list[object]:
+    if not text.lstrip().startswith("["):
+        _encodable(text)
+        return [item.strip() for item in text.split(",")] if text.strip() else []
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _NoKey(
+            "starts with [ and is not valid JSON; expected a JSON list, or items with commas between"
+        ) from None
+    for item in items:
+        if isinstance(item, str):
+            _encodable(item)
+    return list(items)
+
+
+def _encodable(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _NoKey("holds bytes that are not UTF-8 text") from None

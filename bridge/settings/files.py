@@ -1,0 +1,121 @@
+"""Reads the configuration file and the files it names, bounded. Refuses to show what is in them."""
+
+import re
+import stat
+import tomllib
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import ConfigurationError, Problem
+from bridge.settings import shape
+from bridge.settings.redis_url import EMBEDDED
+from bridge.settings.shape import Finding
+
+LARGEST_CONFIGURATION = 1 << 20
+LARGEST_SECRET = 64 << 10
+
+UNREAD = "whsec_" + "A" * 32
+"""Stands for a secret whose file can't be read, so that no more is said about it. Never leaves `load`."""
+
+_SECRET_LIKE = re.compile(r"whsec_|sk[-_]|eyJ|(?=[^/]*[0-9])[^/.]{16,}$")
+
+
+class _Unreadable(Exception):  # noqa: N818  # a reason on its way to a Finding, never seen outside
+    """Why a file can't be used, to follow its path."""
+
+
+def document(path: Path) -> dict[str, Any]:
+    """Returns the tables of a TOML file of at most 1 MiB.
+
+    Raises:
+        ConfigurationError: it can't be read, or isn't TOML (with line and column).
+    """
+    text = ""
+    try:
+        text = _text(path, LARGEST_CONFIGURATION)
+        return tomllib.loads(text)
+    except _Unreadable as error:
+        problem = Problem("", f"the configuration file {_line(path)} {error}")
+    except RecursionError:
+        problem = Problem("", f"{_line(path)} nests its values too deeply")
+    except ValueError as error:  # of which TOMLDecodeError is one; names line and column, no values
+        *_, last = text.splitlines() or [""]
+        end = f"at line {len(text.splitlines())}, column {len(last) + 1}, the end"
+        problem = Problem("", f"{_line(path)} is not valid TOML: {error}".replace("at end of document", end))
+    raise ConfigurationError((problem,))
+
+
+def resolve_paths(tables: dict[str, Any], base: Path) -> None:
+    """Makes the directories that the configuration names absolute, from that of its file."""
+    spool = tables.get("spool")
+    if isinstance(spool, str) and spool and not spool.startswith("~"):
+        tables["spool"] = str(base / spool)
+    redis = shape.table(tables, "redis")
+    url = redis.get("url")
+    if isinstance(url, str) and url.startswith(EMBEDDED):
+        path = url.removeprefix(EMBEDDED)
+        if path.strip() and not path.startswith(("~", "//")):
+            redis["url"] = f"{EMBEDDED}{base / path}"
+
+
+def read_secrets(tables: dict[str, Any], base: Path) -> Iterator[Finding]:
+    """Puts the content of every secret's file beside the key that names it; yields what can't be read."""
+    for path, entry, key in _single(tables):
+        named = entry.get(f"{key}_file")
+        if isinstance(named, str) and key not in entry:
+            entry[key] = yield from _secret((*path, f"{key}_file"), named, base)
+    for name, entry in shape.entries(tables, "destinations"):
+        inline, named = entry.get("secrets", []), entry.get("secret_files")
+        if isinstance(inline, list) and isinstance(named, list):
+            entry["secrets"] = list(inline)
+            for at, text in enumerate(named):
+                if isinstance(text, str):
+                    secret = yield from _secret(("destinations", name, "secret_files", at), text, base)
+                    entry["secrets"].append(secret)
+
+
+def _single(tables: dict[str, Any]) -> Iterator[tuple[shape.Path, dict[str, Any], str]]:
+    yield ("redis",), shape.table(tables, "redis"), "password"
+    yield ("http",), shape.table(tables, "http"), "token"
+    for name, entry in shape.entries(tables, "accounts"):
+        yield ("accounts", name), entry, "api_key"
+
+
+def _secret(path: shape.Path, named: str, base: Path) -> Generator[Finding, None, str]:
+    """The content of a secret's file without the white space around it."""
+    try:
+        content = _text(base / named, LARGEST_SECRET, regular=True).strip()
+        if content:
+            return content
+        reason = "is empty"
+    except _Unreadable as error:
+        reason = str(error)
+    if _SECRET_LIKE.match(named):
+        yield Finding(path, f"names a file that {reason}; if this is the secret itself, it belongs in another key")
+    else:
+        yield Finding(path, f"the file {_line(base / named)} {reason}")
+    return UNREAD
+
+
+def _text(path: Path, largest: int, *, regular: bool = False) -> str:
+    try:
+        if regular and not stat.S_ISREG(path.stat().st_mode):  # a pipe could keep the start waiting for ever
+            raise _Unreadable("is not a regular file")
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise _Unreadable(f"is larger than {largest >> 10} KiB")
+        return content.decode("utf-8-sig")  # some editors start a file with a byte order mark
+    except FileNotFoundError:
+        raise _Unreadable("does not exist") from None
+    except OSError as error:
+        raise _Unreadable(f"can't be read: {(error.strerror or 'input/output error').lower()}") from None
+    except UnicodeDecodeError:
+        raise _Unreadable("is not UTF-8 text") from None
+    except ValueError:  # a NUL in the path
+        raise _Unreadable("has a name that no file can have") from None
+
+
+def _line(path: Path) -> str:
+    return shape.one_line(str(path))

@@ -1,0 +1,116 @@
+"""Writes the reference of all keys as Markdown, from the models. Pure; says nothing about a key that they don't.
+
+`docs/configuration.md` is its output: `python -m bridge.settings > docs/configuration.md`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from bridge.settings import schema, shape, units
+
+_HEAD = """# Configuration
+
+<!-- Made by `python -m bridge.settings > docs/configuration.md`; a test fails where it is not current. -->
+
+`runbridge run --config FILE` reads one [TOML](https://toml.io) file, once, at start. `config/bridge.toml` shows every
+key in its place. `runbridge check --config FILE` names every mistake at once, each with its key path, and exits with
+78 if there is one; with `--connect` it also tries Redis, the accounts and the destinations.
+
+## Values
+
+- **Durations** are texts with a unit (`"250ms"`, `"20s"`, `"5m"`, `"2h"`, `"7d"`) or numbers of seconds.
+- **Sizes** are texts with a unit (`"512KiB"`, `"8MiB"`) or numbers of bytes.
+- **Names** of accounts, sources and destinations are 1 to 128 letters, digits and `.` `_` `:` `-`.
+- **Relative paths** start at the directory of the configuration file.
+- **Secrets** stand in a file that the configuration names (`..._file`), in the environment, or in the configuration
+  itself. A secret's file has at most 64 KiB and is read once, at start; white space around the secret is stripped.
+  No secret is ever shown, in a message or elsewhere.
+- An unknown key is an error that names the known ones.
+
+## Environment
+
+Every key can come from the environment, which wins over the file: `BRIDGE_` and the key path, with two underscores
+between its parts.
+
+| variable | key |
+|---|---|
+| `BRIDGE_GRACE` | `grace` |
+| `BRIDGE_REDIS__URL` | `redis.url` |
+| `BRIDGE_ACCOUNTS__BCTRL__API_KEY` | `accounts.bctrl.api_key` |
+| `BRIDGE_DESTINATIONS__CRM_EU__SECRETS` | `destinations.CRM-EU.secrets`, where the file has a `CRM-EU` |
+
+- Case doesn't matter. In the name of an account, source or destination, `-`, `.` and `:` stand as `_`. A name that
+  the file doesn't have makes a new entry, in small letters.
+- Lists are JSON (`["a", "b"]`) or have commas between their items (`a, b`).
+- A `BRIDGE_` variable that names no key is an error. Two kinds are left alone: `BRIDGE_CONFIG`, which names the
+  configuration file, and what Kubernetes sets for a service called "bridge" (`BRIDGE_SERVICE_HOST`,
+  `BRIDGE_PORT_...`).
+"""
+
+_TAIL = """## What has to fit together
+
+- A source's `account` exists, and its provider is the one that the source's `kind` belongs to.
+- No two sources wait for the same event on the same account: a signal reaches one waiter only. No two sources read
+  the same run with the same account and the same filters: every event would come twice.
+- `wait_timeout` is below `grace`.
+- `http.listen` on another address than this machine's own needs `http.token` or `http.token_file`.
+- A destination whose URL spells out an address that isn't public (`localhost`, `10.0.0.5`) has a network in
+  `allow_networks` that holds it. What a name resolves to is judged at every connection.
+- There is at least one source or one destination.
+"""
+
+_ROWS = "| key | value | default | |\n|---|---|---|---|\n"
+
+
+def markdown() -> str:
+    """Returns the whole page."""
+    return "\n".join([_HEAD, *_sections(), _TAIL])
+
+
+def _sections() -> Iterator[str]:
+    top = {key: field for key, field in shape.keys(schema.Settings).items() if field.description}
+    yield _section("Top level", "Above the first table of the file.", top)
+    for name, model in shape.TABLES.items():
+        yield _section(f"`[{name}]`", model.__doc__ or "", shape.keys(model))
+    for name, entries in shape.ENTRIES.items():
+        for value, model in entries.models.items():
+            which = f' with `{entries.tag} = "{value}"`' if entries.tag else ""
+            yield _section(f"`[{name}.NAME]`{which}", model.__doc__ or "", shape.keys(model))
+
+
+def _section(title: str, text: str, fields: Mapping[str, FieldInfo]) -> str:
+    rows = "".join(f"{_row(key, field, fields)}\n" for key, field in fields.items())
+    return f"## {title}\n\n{text}\n\n{_ROWS}{rows}"
+
+
+def _row(key: str, field: FieldInfo, fields: Mapping[str, FieldInfo]) -> str:
+    description = " ".join((field.description or "").split())
+    cells = (f"`{key}`", _value(field), _default(key, field, fields), description)
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _value(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+        return f"`{json.dumps(get_args(field.annotation)[0])}`"
+    return shape.form(field)
+
+
+def _default(key: str, field: FieldInfo, fields: Mapping[str, FieldInfo]) -> str:
+    if field.is_required():
+        return f"this or `{key}_file`" if f"{key}_file" in fields else "required"
+    if field.default is None:
+        return ""
+    return f"`{written_default(field)}`"
+
+
+def written_default(field: FieldInfo) -> str:
+    """Returns a key's default as TOML."""
+    default = field.default
+    if isinstance(default, float):
+        return json.dumps(units.duration_text(default))
+    if isinstance(default, int) and shape.form(field).startswith("size"):
+        return json.dumps(units.size_text(default))
+    return json.dumps(default)

@@ -1,0 +1,240 @@
+"""The keys of the configuration, as frozen values with their defaults. Reads no file and no environment.
+
+`docs/configuration.md` is made from this module: the docstring below a key is its description there.
+"""
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bridge.settings import addresses, forms
+from bridge.settings.redis_url import without_secrets
+
+logging.getLogger("pydantic_settings").addFilter(lambda _: False)  # at debug level it writes every value down
+
+
+class Section(BaseModel):
+    """One table of the configuration."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Redis(Section):
+    """The Redis that holds the log. Version 7.0 or later, or Valkey."""
+
+    url: forms.RedisUrl = Field(default="redis://127.0.0.1:6379/0")  # type: ignore[assignment]  # becomes a secret
+    """Where it is: `redis://host:port/db`, `rediss://` (TLS), `unix:///PATH`, `redis+sentinel://h:p,h:p/service/db`,
+    `redis+cluster://h:p,h:p`, or `embedded:PATH`: a Valkey of the bridge's own, with its files in PATH."""
+    password: forms.Password | None = None
+    """Its password, where the URL doesn't hold one."""
+    password_file: forms.LocalPath | None = None
+    """A file that holds the password."""
+
+    @property
+    def address(self) -> str:
+        """The URL without user, password and query, for people to read."""
+        return without_secrets(self.url.get_secret_value())
+
+
+class Log(Section):
+    """The log in Redis Streams."""
+
+    prefix: forms.Name = "bridge"
+    """First part of every key in Redis."""
+    partitions: forms.Partitions = 1
+    """How many streams the sources are spread over. Stays as it is once the log has entries."""
+    retention: forms.Waiting = 7 * 86400.0
+    """Entries older than this are trimmed, unless a destination has not settled them."""
+    max_entries: forms.Entries = 1_000_000
+    """Entries that a partition keeps at most. Trims even what a destination has not settled, and says so."""
+    dedup_window: forms.Window = 10_000
+    """Recent event ids that are remembered for each source, to leave out what the upstream sends twice."""
+    min_replicas_acked: forms.Replicas = 0
+    """Replicas that must have an append before it counts. 1 where Redis fails over to a replica."""
+
+
+class Http(Section):
+    """The bridge's own HTTP server: health, metrics, control."""
+
+    listen: forms.Listen = "127.0.0.1:8380"
+    """Address and port. Another address than loopback needs a token."""
+    token: forms.Token | None = None
+    """What callers send as `Authorization: Bearer ...`."""
+    token_file: forms.LocalPath | None = None
+    """A file that holds the token."""
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port to listen on, or None for off."""
+        if not self.listen:
+            return None
+        host, port = addresses.host_and_port(self.listen)
+        return host, port or 0
+
+
+class Logging(Section):
+    """What the bridge says on standard error."""
+
+    level: forms.Level = "info"
+    """The least urgent lines that are written."""
+    format: forms.Format = "auto"
+    """`auto` is `console` on a terminal and `json` elsewhere."""
+
+
+class Account(Section):
+    """Access to one upstream. The table's name is what sources call it by."""
+
+    provider: Literal["bctrl", "anchor"]
+    """Whose API this is."""
+    api_key: forms.Token
+    """The key, where it isn't in a file. One of `api_key` and `api_key_file`."""
+    api_key_file: forms.LocalPath | None = None
+    """A file that holds the key; read once, at start."""
+
+
+class BctrlAccount(Account):
+    """An account at bctrl."""
+
+    provider: Literal["bctrl"]
+    """Whose API this is."""
+    base_url: forms.BaseUrl = "https://api.bctrl.ai"
+    """Where its API is. Plain http only to this machine."""
+
+
+class AnchorAccount(Account):
+    """An account at Anchor Browser."""
+
+    provider: Literal["anchor"]
+    """Whose API this is."""
+    base_url: forms.BaseUrl = "https://api.anchorbrowser.io"
+    """Where its API is. Plain http only to this machine."""
+
+
+class Source(Section):
+    """One subscription upstream. The table's name is the source's id."""
+
+    kind: str
+    """The upstream call."""
+    account: forms.Name
+    """The account it uses: the NAME of an `[accounts.NAME]`."""
+    recheck: forms.Waiting = 300.0
+    """A source that the upstream refused is tried again after this."""
+
+
+class RunEventsStream(Source):
+    """The events of one bctrl run, as they happen: `GET /v2/runs/{run}/events/stream`, Server-Sent Events."""
+
+    kind: Literal["bctrl.run-events.stream"]
+    """The upstream call."""
+    run: forms.Selector
+    """The run's id."""
+    api: forms.Api = "v2"
+    """The generation of the API: `v2`, or `v1` for `GET /v1/runs/{run}/events/stream`."""
+    types: forms.Selectors = ()
+    """Only events of these upstream types; all when empty."""
+    categories: forms.Selectors = ()
+    """Only events of these categories; all when empty. `v2` only."""
+    connection: forms.Selector | None = None
+    """Only events of this connection."""
+    page: forms.Selector | None = None
+    """Only events of this page. `v1` only."""
+    context: forms.Selector | None = None
+    """Only events of this context. `v1` only."""
+    idle_timeout: forms.Waiting = 60.0
+    """A connection that brings no byte for this long is dead and is replaced."""
+    max_event_bytes: forms.EventBytes = 8 * forms.MIB
+    """A larger event is parked instead of logged."""
+
+
+class EventWait(Source):
+    """A named event of Anchor Browser: `POST /v1/events/{event}/wait`, one wait at any time."""
+
+    kind: Literal["anchor.event.wait"]
+    """The upstream call."""
+    event: forms.Selector
+    """The event's name."""
+    wait_timeout: forms.Waiting = 15.0
+    """How long one wait lasts before the next. Below `grace`, so that the last one can end at a stop."""
+
+
+class Destination(Section):
+    """One webhook. The table's name is the destination's id."""
+
+    url: forms.DestinationUrl = Field(repr=False)  # its path or query may hold a token
+    """Where events are posted to."""
+    secrets: forms.WebhookSecrets = ()
+    """Standard Webhooks secrets (`whsec_...`). All of them sign: two during a rotation."""
+    secret_files: forms.LocalPaths = ()
+    """Files that hold one secret each; they come after those of `secrets`. At least one secret in all."""
+    types: forms.Selectors = ()
+    """Only events whose type matches one of these globs, such as `ai.bctrl.run.*`; all when empty."""
+    allow_networks: forms.Networks = ()
+    """Networks that this destination may be in although they aren't public."""
+    max_attempts: forms.Attempts = 10
+    """Attempts for one event before it becomes a dead letter."""
+    timeout: forms.Timeout = 15.0
+    """How long one attempt may take."""
+    max_in_flight: forms.InFlight = 32
+    """Events that are under way at once. Those of one run always go one after the other."""
+    retry_schedule: forms.Schedule = ()
+    """Pauses between attempts; the last one repeats. When empty: 1 s, then four times the last, up to 12 h."""
+    from_: forms.Start = Field(default="start", alias="from")
+    """Where a new destination begins: at the `start` of the log, or with what arrives from `now` on."""
+
+
+AnyAccount = BctrlAccount | AnchorAccount
+AnySource = RunEventsStream | EventWait
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, read once by `bridge.settings.load`. Durations are seconds, sizes bytes."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    grace: forms.Seconds = 20.0
+    """How long what is under way may take to end after SIGTERM."""
+    spool: forms.Directory = ""
+    """A directory for signals that can't be stored yet, so that no restart loses them; off when empty."""
+    instance: forms.NameOrEmpty = ""
+    """This bridge's name among several; the host's name when empty."""
+    redis: Redis = Field(default_factory=Redis)
+    log: Log = Field(default_factory=Log)
+    http: Http = Field(default_factory=Http)
+    logging: Logging = Field(default_factory=Logging)
+    accounts: Annotated[
+        Mapping[str, Annotated[AnyAccount, Field(discriminator="provider")]], AfterValidator(MappingProxyType)
+    ] = {}
+    sources: Annotated[
+        Mapping[str, Annotated[AnySource, Field(discriminator="kind")]], AfterValidator(MappingProxyType)
+    ] = {}
+    destinations: Annotated[Mapping[str, Destination], AfterValidator(MappingProxyType)] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # as above
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # as above
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Takes only what `load` hands over: it has read the environment by the rules of `environment`."""
+        return (init_settings,)

@@ -1,0 +1,78 @@
+"""`anchor.event.wait`: `POST /v1/events/{event_name}/wait`, a long-poll whose answer takes the signal away.
+
+There is nothing to resume from and nothing to de-duplicate on (CONTRACT C.1), so each signal gets an id of our own at
+receipt, and an end without an answer is an OutcomeUnknown. Refuses to arm: `bridge.consume` does, one wait at a time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from bridge.clock import now, rfc3339, uuid7
+from bridge.errors import HttpError, SourceError
+from bridge.event import Batch, Event, Parked, Position
+from bridge.sources.account import Account
+from bridge.sources.outcome import ERROR_BODY, refuse, unanswered
+from bridge.sources.subscription import Subscription
+
+MARGIN = 15.0
+"""Seconds that the client waits longer than the server was asked to (CONTRACT F.5)."""
+MAX_BODY = 8 << 20
+"""Bytes of an answer; a longer one is parked with its beginning."""
+TOO_EARLY = 0.5
+"""A 408 before this part of the time asked for is not a time-out: something answers instantly and wrongly."""
+
+
+class _Answer(msgspec.Struct):
+    data: msgspec.Raw
+
+
+class EventWait(Subscription):
+    """One named event. `wait_timeout` is sent as `timeoutMs`."""
+
+    def __init__(
+        self, id_: str, account: Account, *, event: str, wait_timeout: float = 15.0, recheck: float = 300.0
+    ) -> None:
+        super().__init__(id_, resource=account.url("events", event), subject=event, recheck=recheck)
+        self._account = account
+        self._url = account.url("v1", "events", event, "wait")
+        self._timeout = wait_timeout
+        self._body = msgspec.json.encode({"timeoutMs": round(wait_timeout * 1000)})
+
+    async def batches(self, position: Position) -> AsyncIterator[Batch]:  # noqa: ARG002  # a wait has no cursor
+        """One wait: a batch with the signal, or an empty one where none came. Raises OutcomeUnknown and its kin."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **self._account.credentials}
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            async with self._account.client.request(
+                "POST", self._url, headers=headers, body=self._body, total=self._timeout + MARGIN
+            ) as response:
+                if response.status == 200:
+                    yield self._signal(await response.read(MAX_BODY + 1))
+                    return
+                body = await response.read(ERROR_BODY)
+        except HttpError as error:
+            raise unanswered(error, consuming=True) from error
+        if response.status != 408:
+            refuse(response.status, response.headers, body, now(), consuming=True)
+        waited = clock() - started
+        if waited < self._timeout * TOO_EARLY:
+            raise SourceError(f"408 after {waited:.1f} s, though {self._timeout:g} s were asked for")
+        yield Batch()
+
+    def _signal(self, body: bytes) -> Batch:
+        if len(body) > MAX_BODY:
+            return Batch([Parked(f"oversized: more than {MAX_BODY} bytes", body[:MAX_BODY])])
+        try:
+            body.decode()
+            data = msgspec.json.decode(body, type=_Answer).data
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return Batch([Parked(f"no signal in the answer: {error}", body)])
+        received = rfc3339(now())
+        event = Event(
+            id=uuid7(), source=self.resource, type="io.anchorbrowser.event.signaled", subject=self.subject,
+            time=received, partitionkey=self.subject, data=msgspec.Raw(bytes(data)),
+        )  # fmt: skip
+        return Batch([event])

@@ -1,0 +1,44 @@
+"""The one way to wait: every pause ends when the bridge stops. Refuses to start or cancel tasks."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stop:
+    """Set once, when the bridge is asked to end. Iterators check it between items; pauses end at once."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """Ask everybody to finish what is in hand and end."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """True once the bridge has been asked to end."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Return when the bridge is asked to end."""
+        await self._event.wait()
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait up to `seconds`; True if the bridge was asked to end meanwhile."""
+        return await within(self._event.wait(), seconds) is not None
+
+
+async def within(awaitable: Awaitable[T], seconds: float) -> T | None:
+    """The awaitable's result, or None if `seconds` pass first (it is then cancelled)."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    except TimeoutError:
+        return None
+
+
+async def nap(seconds: float) -> None:
+    """Wait without an eye on the stop: for short waits inside work that has to be finished."""
+    await asyncio.sleep(seconds)
