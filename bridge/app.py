@@ -1,6 +1,5 @@
 """The composition root: the only module that knows all others. Settings in, a running bridge out."""
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -9,10 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
+import uvloop
+
 from bridge.backoff import Pace
 from bridge.consume import consume
 from bridge.deliver import Delivery
-from bridge.embedded import EmbeddedServer
 from bridge.errors import ConfigurationError, Problem
 from bridge.event import State
 from bridge.facts import BridgeStarted, BridgeStopped, BridgeStopping, ListenerUnavailable
@@ -21,39 +21,16 @@ from bridge.http_client import Guard, HttpClient
 from bridge.ingest import ingest
 from bridge.lane import Limits
 from bridge.observe import Observer
-from bridge.redis_log import LogOptions, RedisLog, Server
-from bridge.settings import AnyAccount, AnySource, Destination, EventWait, RunEventsStream, Settings
+from bridge.redis_log import RedisLog
+from bridge.settings import AnySource, Destination, EventWait, RunEventsStream, Settings
 from bridge.signing import key_of
-from bridge.sources import account as accounts
 from bridge.sources import event_wait, run_events_stream
+from bridge.sources.account import Account
 from bridge.spool import Spool
 from bridge.stop import Stop
 from bridge.supervisor import Phase, Supervisor, Worker
 from bridge.webhook import Endpoint, Webhook, type_filter
-
-EMBEDDED = "embedded:"
-
-
-def server_of(settings: Settings) -> Server:
-    """Where the log lives; for `embedded:` the socket of its server, running or not."""
-    url = settings.redis.url.get_secret_value()
-    if url.startswith(EMBEDDED):
-        return Server(EmbeddedServer(Path(url.removeprefix(EMBEDDED))).url)
-    password = settings.redis.password
-    return Server(url, password.get_secret_value() if password else None)
-
-
-def log_options(settings: Settings) -> LogOptions:
-    """Section `[log]`."""
-    log = settings.log
-    return LogOptions(
-        prefix=log.prefix,
-        partitions=log.partitions,
-        retention=log.retention,
-        max_entries=log.max_entries,
-        window=log.dedup_window,
-        replicas=log.min_replicas_acked,
-    )
+from bridge.wiring import account_of, embedded_of, log_options, server_of
 
 
 class App:
@@ -63,8 +40,7 @@ class App:
         self.settings = settings
         self.stop = stop
         self.observe = Observer()
-        url = settings.redis.url.get_secret_value()
-        self.embedded = EmbeddedServer(Path(url.removeprefix(EMBEDDED))) if url.startswith(EMBEDDED) else None
+        self.embedded = embedded_of(settings)
         instance = f"{settings.instance}-{os.getpid()}-{secrets.token_hex(4)}"
         self.log = RedisLog(server_of(settings), log_options(settings), instance=instance, observe=self.observe)
         self._supervisor = Supervisor(observe=self.observe, stop=stop)
@@ -104,14 +80,14 @@ class App:
         for name, destination in self.settings.destinations.items():
             await self._destination(stack, name, destination)
         clients = {
-            name: _account(name, account, await stack.enter_async_context(HttpClient()))
+            name: account_of(name, account, await stack.enter_async_context(HttpClient()))
             for name, account in self.settings.accounts.items()
         }
         spool = Spool(Path(self.settings.spool) if self.settings.spool else None, self.observe)
         for name, source in self.settings.sources.items():
             self._supervisor.start(self._source(name, source, clients[source.account], spool))
 
-    def _source(self, name: str, source: AnySource, account: accounts.Account, spool: Spool) -> Worker:
+    def _source(self, name: str, source: AnySource, account: Account, spool: Spool) -> Worker:
         pace = Pace(Random())
         if isinstance(source, EventWait):
             wait = event_wait.EventWait(
@@ -167,10 +143,6 @@ class App:
         return Readiness(not problems and not self.stop.is_set(), problems)
 
 
-def _account(name: str, account: AnyAccount, client: HttpClient) -> accounts.Account:
-    return accounts.Account(name, account.provider, account.base_url, account.api_key.get_secret_value(), client)
-
-
 def _filters(source: RunEventsStream) -> list[tuple[str, str]]:
     """The configured filters under the API's own names; a list repeats its key (CONTRACT A.4)."""
     single = {"connectionId": source.connection, "pageId": source.page, "contextId": source.context}
@@ -194,4 +166,4 @@ def run(settings: Settings, stop: Stop, *, started: Callable[[App], None]) -> No
         started(app)
         await app.run()
 
-    asyncio.run(main())
+    uvloop.run(main())

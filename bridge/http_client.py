@@ -4,10 +4,12 @@ Refuses to carry credentials to another origin, to read a proxy from the environ
 body beyond a stated bound.
 """
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -59,7 +61,7 @@ def _guard(allowed: Sequence[Network]) -> Any:  # noqa: ANN401  # aiohttp's own 
         if forbidden(address[0], allowed):
             raise AddressForbidden(f"{address[0]} is not a public address, and no allow_networks entry holds it")
         made = socket.socket(family, kind, protocol)
-        made.setblocking(False)
+        made.setblocking(False)  # noqa: FBT003  # the standard library's signature
         return made
 
     return make_socket
@@ -104,7 +106,7 @@ def _mapped(*, sent: bool) -> Iterator[None]:
         yield
     except aiohttp.ClientConnectorError as error:
         ours = error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-        raise HttpError(f"can't connect: {error.os_error or error}", sent=False, ours=ours) from error
+        raise HttpError(f"can't connect: {error.os_error}", sent=False, ours=ours) from error
     except aiohttp.ConnectionTimeoutError as error:
         raise HttpError(f"can't connect within {CONNECT_TIMEOUT:g} s", sent=False) from error
     except TimeoutError as error:
@@ -153,7 +155,7 @@ class HttpClient:
         self, method: str, url: str, *, headers: Mapping[str, str], params: Params = (), body: bytes | None = None,
         idle: float | None = None, total: float | None = None, follow: bool = True,
     ) -> AsyncIterator[Response]:  # fmt: skip
-        """One request. `idle`: seconds without a byte, `total`: seconds for all of it; the URL's path is taken as it is.
+        """One request. `idle`: seconds without a byte, `total`: seconds for all of it; the path is taken as it is.
 
         Redirects within the origin are followed where `follow` says so; one to another origin is returned as it is.
         Raises HttpError.
@@ -176,6 +178,41 @@ class HttpClient:
             finally:
                 response.close() if _unfinished(response) else response.release()
         raise HttpError(f"more than {MAX_REDIRECTS} redirects", sent=True)
+
+
+async def connect(url: str, guard: Guard) -> None:
+    """Open a connection as a request to `url` would, TLS included, and drop it: nothing is asked. Raises HttpError."""
+    target = URL(url, encoded=True)
+    tls = ssl.create_default_context() if target.scheme == "https" else None
+    make_socket = _guard(guard.allowed)
+    failure: OSError | None = None
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            loop = asyncio.get_running_loop()
+            for info in await loop.getaddrinfo(target.raw_host, target.port, type=socket.SOCK_STREAM):
+                try:
+                    await _touch(make_socket(info), info[4], tls, target.raw_host)
+                except OSError as error:
+                    failure = error
+                else:
+                    return
+    except TimeoutError as error:
+        raise HttpError(f"can't connect within {CONNECT_TIMEOUT:g} s", sent=False) from error
+    except OSError as error:
+        failure = error
+    raise HttpError(f"can't connect: {failure}", sent=False) from failure
+
+
+async def _touch(made: socket.socket, address: Any, tls: ssl.SSLContext | None, host: str | None) -> None:  # noqa: ANN401  # its form is the family's
+    try:
+        await asyncio.get_running_loop().sock_connect(made, address)
+        _, writer = await asyncio.open_connection(sock=made, ssl=tls, server_hostname=host if tls else None)
+    except BaseException:
+        made.close()
+        raise
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def _unfinished(response: aiohttp.ClientResponse) -> bool:

@@ -1,6 +1,7 @@
 """The loop of a source that can be read again: read, append, come back. Knows neither HTTP nor Redis."""
 
 import asyncio
+from contextlib import aclosing
 
 from bridge.backoff import Pace
 from bridge.errors import Fenced, Moved, SourceError, SourceRefused
@@ -49,13 +50,14 @@ async def _connection(source: Source, writer: Writer, pace: Pace, observe: Obser
     progress, retry_after, reason = 0, None, "the upstream closed the connection"
     connected = False
     try:
-        async for batch in source.batches(writer.position):
-            if not connected:
-                connected = True
-                await _connected(source, writer, observe)
-            progress += await writer.add(batch)
-            if batch.state is State.ENDED:
-                break
+        async with aclosing(source.batches(writer.position)) as batches:
+            async for batch in batches:
+                if not connected:
+                    connected = True
+                    await _connected(source, writer, observe)
+                progress += await writer.add(batch)
+                if batch.state is State.ENDED:
+                    break
     except SourceRefused as refused:
         await refusal(source, writer, refused, observe)
         return refused.reason, source.recheck, progress

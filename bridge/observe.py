@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from structlog.typing import EventDict
 
 from bridge import facts
 from bridge.facts import Fact
@@ -53,6 +54,7 @@ def configure_logs(level: str, form: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _name_first,
             structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -61,6 +63,12 @@ def configure_logs(level: str, form: str) -> None:
     )
     # libraries speak only when something is wrong with them
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s", force=True)
+
+
+def _name_first(_logger: object, _method: str, line: EventDict) -> EventDict:
+    """The line's time, level and name before its fields, so that a person finds them."""
+    first = ("timestamp", "level", "event")
+    return {key: line[key] for key in first if key in line} | {key: line[key] for key in line if key not in first}
 
 
 class Observer:

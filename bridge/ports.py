@@ -1,6 +1,6 @@
 """What the two loops need from the outside, as Protocols. No bodies: adapters live in layer 3."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -21,7 +21,7 @@ class Source(Protocol):
     floor: float
     """Seconds the upstream asks to wait before reconnecting (the stream's `retry`); 0 if it does not say."""
 
-    def batches(self, position: Position) -> AsyncIterator[Batch]:
+    def batches(self, position: Position) -> AsyncGenerator[Batch]:
         """One connection's batches, after `position.cursor`. Raises SourceError and its kinds.
 
         Ends when the upstream ends the connection. A batch without records or cursor says: connected, or alive.

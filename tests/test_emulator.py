@@ -131,14 +131,9 @@ async def test_stream_is_framed_as_documented(client: Client) -> None:
     assert last.json() == {
         "runId": "run",
         "status": "stopped",
-        "finishedAt": "2026-06-25T12:00:00.030Z",
+        "finishedAt": "2026-06-25T12:00:00.029Z",
         "failure": None,
     }
-
-
-async def test_both_versions_serve_the_same_bytes(client: Client) -> None:
-    """v1 and v2 differ in their filters alone."""
-    assert (await client.read(V1)).raw == (await client.read(V2)).raw
 
 
 @pytest.mark.parametrize("version", [V1, V2])
@@ -170,7 +165,7 @@ async def test_filters_are_those_of_the_version(client: Client) -> None:
     await matches(V2, connectionId=[connection])
     await matches(V1, status=["failed", "received"])
     await matches(V1, pageId=[everything[1]["pageId"]], contextId=[everything[1]["contextId"]])
-    assert (await client.read(f"{V1}?category=network&limit=3")).raw == (await client.read(V1)).raw
+    assert (await client.read(f"{V1}?category=network&limit=3")).raw == (await client.read(V2)).raw
 
 
 async def test_events_are_those_of_a_browser_run(client: Client) -> None:
@@ -187,12 +182,13 @@ async def test_events_are_those_of_a_browser_run(client: Client) -> None:
 
 
 async def test_a_restart_gives_the_same_bytes(client: Client) -> None:
-    """Another emulator with the same seed tells the same run to the byte; with another seed it doesn't."""
+    """Another emulator with the same seed tells the same run to the byte; another seed has no id in common."""
     first = await client.read(V2)
     for seed, same in ((0, True), (1, False)):
         script = RunScript(rate=0, events=30, seed=seed)
         async with Emulator(Options(runs=(RunOption(id="run", script=script),))) as again:
-            assert ((await Client(again, client.session).read(V2)).raw == first.raw) is same
+            second = await Client(again, client.session).read(V2)
+            assert (second.raw == first.raw, bool(set(second.ids()) & set(first.ids()))) == (same, same)
 
 
 async def test_a_live_run_goes_on_from_a_cursor_of_an_earlier_life(client: Client) -> None:
@@ -207,10 +203,10 @@ async def test_a_live_run_goes_on_from_a_cursor_of_an_earlier_life(client: Clien
 async def test_events_come_at_their_rate(client: Client) -> None:
     """Event n is not sent before n / rate seconds have passed."""
     loop = asyncio.get_running_loop()
-    client.emulator.runs.create("live", RunScript(rate=200))
     start = loop.time()
+    client.emulator.runs.create("live", RunScript(rate=200))
     await client.read(STREAM.format("live"), frames_seen(21))
-    assert loop.time() - start >= 20 / 200 - 0.01
+    assert loop.time() - start >= 20 / 200 - 0.002
 
 
 async def test_payload_pads_the_data(client: Client) -> None:
@@ -251,7 +247,7 @@ async def test_appended_events_find_their_place_in_a_story(client: Client) -> No
     place = run.append({"type": "extra"}).index
     types = [event["type"] for event in (await client.read(STREAM.format("live"), frames_seen(place + 9))).events()]
     story = [told.event(number).traits.type for number in range(len(types))]
-    assert place > 0
+    assert len(types) >= place + 9 > 9
     assert types == [*story[:place], "extra", *story[place:-1]]
 
 
@@ -288,6 +284,7 @@ async def test_unknown_things_are_told_apart(client: Client) -> None:
         ("GET", "/v1/runs?limit=0", {}, 400, "request.invalid"),
         ("GET", "/v3/runs/run/events/stream", {}, 404, "route.not_found"),
         ("DELETE", "/v1/runs/run", {}, 404, "route.not_found"),
+        ("POST", "/v1/events/two/segments", {}, 404, "route.not_found"),
     ):
         got, body, answered = await client.ask(method, path, headers=headers)
         assert (got, body["code"]) == (status, code), path
@@ -394,6 +391,7 @@ def test_every_fault_is_explained_and_checked() -> None:
     """The description names every fault, and values without a meaning are refused by name."""
     for each in fields(FaultSettings):
         assert each.name in (FaultSettings.__doc__ or "")
-    for name, value in (("cut_after", -1), ("cut_chance", 1.0), ("status", 99), ("redirect_status", 200)):
+    wrong = {"cut_after": -1, "cut_chance": 1.0, "status": 99, "redirect_status": 200, "calls": ("no",)}
+    for name, value in wrong.items():
         with pytest.raises(ValueError, match=name):
             FaultSettings(**{name: value})  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def check(
 
 
 async def _probe(settings: Settings) -> Sequence[ProbeResult]:
-    from bridge.app import probe  # noqa: PLC0415  # needs every adapter, which a check without --connect doesn't
+    from bridge.probe import probe  # noqa: PLC0415  # needs every adapter, which a check without --connect doesn't
 
     return await probe(settings)
 

@@ -108,7 +108,7 @@ class BrowserRun:
     def _template(self, number: int) -> _Template:
         if number == self._last_number:
             return self._last
-        return self._cycle[number % len(self._cycle)] if number else self._first
+        return self._cycle[(number - 1) % len(self._cycle)] if number else self._first
 
     def _time(self, number: int) -> bytes:
         return self._text_of(self._start_ms + int(number * self._step_ms))

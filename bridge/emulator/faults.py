@@ -8,6 +8,8 @@ from typing import Literal
 from bridge.emulator.pulse import Pulse
 
 Fate = Literal["send", "cut", "close", "hang"]
+CALLS = ("stream", "events", "runs", "run", "run-wait", "signal", "event-wait")
+MAX_HUGE = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class FaultSettings:
       bad_json_at         indexes: the data ends in the middle of the JSON; the id line is there
       no_id_line_at       indexes: the frame lacks its id line, data.id is there
       no_id_at            indexes: neither id line nor data.id
-      huge_at, huge_bytes indexes, N: the frame is padded to N bytes (default 1 MiB)
+      huge_at, huge_bytes indexes, N: the frame is padded to N bytes (default 1 MiB, at most 64 MiB)
       crlf                true: lines end with CR LF
       heartbeats          "event" (as documented), "comment" or "none"
     All upstream calls (or those named in `calls`: stream, events, runs, run, run-wait, signal, event-wait):
@@ -82,6 +84,10 @@ class FaultSettings:
             raise ValueError(f"fault cut_chance = {self.cut_chance}: must be below 1, or nothing is ever sent")
         if self.status and not 200 <= self.status <= 599:
             raise ValueError(f"fault status = {self.status}: must be an HTTP status from 200 to 599")
+        if unknown := sorted(set(self.calls) - set(CALLS)):
+            raise ValueError(f"fault calls = {', '.join(unknown)}: unknown; there are {', '.join(CALLS)}")
+        if self.huge_bytes > MAX_HUGE:
+            raise ValueError(f"fault huge_bytes = {self.huge_bytes}: at most {MAX_HUGE}")
         if not 300 <= self.redirect_status <= 399:
             raise ValueError(f"fault redirect_status = {self.redirect_status}: must be from 300 to 399")
 

@@ -4,8 +4,7 @@ A key may be repeated: one of its values has to fit. Different keys all have to 
 """
 
 from collections.abc import Mapping
-
-from multidict import MultiMapping
+from typing import Protocol
 
 from bridge.emulator.wire import Traits
 
@@ -14,10 +13,18 @@ V1: Mapping[str, str] = {"type": "type", "status": "status", "pageId": "page", "
 V2: Mapping[str, str] = {"type": "type", "category": "category", "connectionId": "connection"}
 
 
+class Query(Protocol):
+    """What is read of a query: whether a key is there, and all its values."""
+
+    def __contains__(self, key: object, /) -> bool: ...
+
+    def getall(self, key: str) -> list[str]: ...  # noqa: D102 - the class says it
+
+
 class Filter:
     """The events that a client asked for."""
 
-    def __init__(self, query: MultiMapping[str], names: Mapping[str, str]) -> None:
+    def __init__(self, query: Query, names: Mapping[str, str]) -> None:
         fields = Traits._fields
         self._wanted = [
             (fields.index(trait), frozenset(query.getall(name))) for name, trait in names.items() if name in query

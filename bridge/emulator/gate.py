@@ -5,13 +5,14 @@ import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from aiohttp import web
-from yarl import URL
 
 from bridge.emulator.answers import anchor_error, bctrl_error, proxy_error
 from bridge.emulator.state import BODY_KEPT, RequestRecord, State
 
+CLIENT_GONE = 499  # in the request log: the client closed the connection before the answer was whole
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -31,8 +32,12 @@ def gated(call: Call, state: State) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         record = await _record(call, request, state)
-        stopped = await _stopped(call, request, state)
-        answer = await call.handler(request) if stopped is None else stopped
+        try:
+            stopped = await _stopped(call, request, state)
+            answer = await call.handler(request) if stopped is None else stopped
+        except asyncio.CancelledError:
+            record.status = CLIENT_GONE
+            raise
         record.status = answer.status
         return answer
 
@@ -46,8 +51,8 @@ async def _record(call: Call, request: web.Request, state: State) -> RequestReco
         method=request.method,
         path=request.rel_url.raw_path,
         at=asyncio.get_running_loop().time(),
-        query=request.query,
-        headers=request.headers,
+        query={name: request.query.getall(name) for name in request.query},
+        headers={name.lower(): text for name, text in request.headers.items()},
         body=body[:BODY_KEPT],
     )
     state.requests.append(record)
@@ -70,8 +75,8 @@ async def _stopped(call: Call, request: web.Request, state: State) -> web.Respon
 
 def _target(redirect_to: str, request: web.Request) -> str:
     """The URL itself; an origin alone gets the path and query of the request."""
-    url = URL(redirect_to)
-    return redirect_to if url.path != "/" else f"{url.origin()}{request.rel_url.raw_path_qs}"
+    alone = urlsplit(redirect_to).path in ("", "/")
+    return f"{redirect_to.rstrip('/')}{request.rel_url.raw_path_qs}" if alone else redirect_to
 
 
 def _refusal(call: Call, status: int, body: str, retry_after: str) -> web.Response:

@@ -2,9 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 
 from aiohttp import web
-from multidict import MultiMapping
 
 from bridge.emulator.answers import bctrl_error, json_answer, json_bytes
 from bridge.emulator.filters import V1, Filter
@@ -95,7 +95,7 @@ def _page(run: Run, start: int, limit: int, wanted: Filter) -> tuple[list[bytes]
     return bodies, None
 
 
-def _limit(query: MultiMapping[str]) -> int | None:
+def _limit(query: Mapping[str, str]) -> int | None:
     text = query.get("limit", str(DEFAULT_LIMIT))
     if not text.isascii() or not text.isdigit() or not int(text):
         return None

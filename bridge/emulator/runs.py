@@ -29,12 +29,13 @@ class Run:
     def __init__(self, id_: str, script: RunScript | None, keep: int) -> None:
         self.id = id_
         self.changed = Pulse()
+        # Both clocks are read at once: events are sent by the one and dated by the other.
+        self._clock_start = time.monotonic()
         self.created = time.time() if script is None or script.keeps_clock else FIXED_START
         self._keep = keep
         self._script = script
         self._story = BrowserRun(id_, script, self.created) if script else None
         self._ids = EventIds(id_, script.seed if script else 0)
-        self._clock_start = time.monotonic()
         self._stopped_at: int | None = None if script else 0  # so many events of the story there are at most
         self._appended: dict[int, Event] = {}
         self._appended_count = 0
@@ -215,7 +216,7 @@ class Run:
         if self._end:
             return self._end
         if self._story and self._finished():
-            return "stopped", self._story.time(self._told()), None
+            return "stopped", self._story.time(max(0, self._told() - 1)), None
         return "active", None, None
 
 

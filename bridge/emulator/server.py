@@ -21,7 +21,7 @@ from bridge.emulator.runs import Runs
 from bridge.emulator.state import RequestRecord, State
 from bridge.emulator.stream import RunEventsStream
 
-STOP_SECONDS = 0.1  # requests that are under way get so long to end by themselves
+STOP_SECONDS = 0.05  # requests that are under way get so long to end by themselves
 
 
 class Emulator:

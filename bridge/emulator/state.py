@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from multidict import CIMultiDictProxy, MultiMapping
 
 from bridge.emulator.answers import reset
 from bridge.emulator.faults import Faults
@@ -22,28 +21,29 @@ SECRET_HEADERS = frozenset({"authorization", "anchor-api-key", "cookie"})
 
 @dataclass(slots=True)
 class RequestRecord:
-    """A request as it came in; `status` is 0 until it is answered, `at` is in seconds of the loop's clock.
+    """A request as it came in; `at` is in seconds of the loop's clock.
 
-    `body` holds its first 4,096 bytes.
+    Header names are in lower case. `status` is 0 until the answer is whole, 499 where the client went before that.
+    `body` holds the first 4,096 bytes.
     """
 
     call: str
     method: str
     path: str
     at: float
-    query: MultiMapping[str]
-    headers: CIMultiDictProxy[str] = field(repr=False)
+    query: dict[str, list[str]]
+    headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     status: int = 0
 
     def describe(self) -> dict[str, object]:
         """The request as JSON, its secrets left out."""
-        headers = {name: "***" if name.lower() in SECRET_HEADERS else text for name, text in self.headers.items()}
+        headers = {name: "***" if name in SECRET_HEADERS else text for name, text in self.headers.items()}
         return {
             "call": self.call,
             "method": self.method,
             "path": self.path,
-            "query": [list(pair) for pair in self.query.items()],
+            "query": self.query,
             "headers": headers,
             "body": self.body.decode("utf-8", "replace"),
             "status": self.status,

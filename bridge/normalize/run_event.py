@@ -19,13 +19,13 @@ from bridge.sse import Frame
 Text = str | None | UnsetType
 Moment = datetime | None | UnsetType
 
-RECORD_FRAMES = {"run.event", "runtime.event", "message"}
+RECORD_FRAMES = {"run.event", "runtime.event", "run.ended", "message"}
 """Frame names that promise a record: one that can't be read is parked. Other names count only with an `id:` line."""
 CATEGORIES = {"artifact": "file", "tool_call": "tool"}
 """`kind` of the older API -> `category` of the newer; all other words are the same (CONTRACT D.1)."""
 
 
-class RunEvent(msgspec.Struct, rename="camel"):
+class RunEvent(msgspec.Struct, rename="camel", gc=False):  # holds no containers, so no cycles
     """The attributes that are read from an upstream event of any generation; everything else stays in `data`."""
 
     id: Text = UNSET
@@ -146,11 +146,11 @@ class RunStream:
 
     def _record(self, frame: Frame, received: datetime) -> Event | Parked | None:
         data = frame.data
-        if frame.oversized:
-            return _park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept")
         if not data or data == b"[DONE]":
             return None
-        promised = frame.own_id or frame.event in RECORD_FRAMES or frame.event == "run.ended"
+        if frame.oversized:
+            return _park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept")
+        promised = frame.own_id or frame.event in RECORD_FRAMES
         try:
             event = read(data)
             if frame.event == "runtime.event" or event.type == "runtime.event":
@@ -162,9 +162,8 @@ class RunStream:
         id_ = event.id or (frame.id if frame.own_id else "")
         if id_ and event.type:
             return self._event(data, event, id_, event.type, received)
-        if not promised or (frame.event == "message" and _only_time(data)):
-            return None
-        return _park(frame, "no id" if not id_ else "no type")
+        alive_only = not promised or (frame.event == "message" and _only_time(data))
+        return None if alive_only else _park(frame, "no type" if id_ else "no id")
 
     def _event(self, data: bytes, event: RunEvent, id_: str, type_: str, received: datetime) -> Event:
         category = event.category or event.kind

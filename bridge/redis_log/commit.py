@@ -7,6 +7,7 @@ there is no linger setting. A batch without an answer is sent again as it was; t
 import asyncio
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from bridge.backoff import delays
 from bridge.clock import now, rfc3339
@@ -32,7 +33,7 @@ def _waits() -> Callable[[], float]:
     return delays(Random(), first=0.05, longest=2.0).__next__
 
 
-def accept(reply: list[bytes]) -> list[bytes]:
+def accept(reply: list[Any]) -> list[Any]:
     """What follows `OK` in a script's answer. Raises Moved, Fenced."""
     status, *rest = reply
     if status == b"MOVED":

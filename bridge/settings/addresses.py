@@ -167,5 +167,7 @@ def blocked(host: str, allowed: Sequence[Network]) -> tuple[Address, ...]:
     Empty for DNS names: they are judged when the socket is made.
     """
     address = literal(host)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     meant = (address,) if address else _LOOPBACK if is_localhost(host) else ()
     return meant if all(forbidden(str(one), allowed) for one in meant) else ()

@@ -64,7 +64,7 @@ class Overlay:
             table.pop(other, None)
 
 
-class _NoKey(Exception):  # noqa: N818  # a reason on its way to a Finding, never seen outside
+class _NoKey(Exception):  # a reason on its way to a Finding, never seen outside
     """Why a variable names no key."""
 
 

@@ -18,10 +18,11 @@ LARGEST_SECRET = 64 << 10
 UNREAD = "whsec_" + "A" * 32
 """Stands for a secret whose file can't be read, so that no more is said about it. Never leaves `load`."""
 
-_SECRET_LIKE = re.compile(r"whsec_|sk[-_]|eyJ|(?=[^/]*[0-9])[^/.]{16,}$")
+_SECRET_LIKE = re.compile(r"whsec_|sk[-_]|eyJ|.*://|(?=[^/]*[0-9])[^/.]{16,}$", re.DOTALL)
+"""A webhook secret, a usual form of API key, a JSON Web Token, a URL, or a long word with a digit in it."""
 
 
-class _Unreadable(Exception):  # noqa: N818  # a reason on its way to a Finding, never seen outside
+class _Unreadable(Exception):  # a reason on its way to a Finding, never seen outside
     """Why a file can't be used, to follow its path."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from bridge.http_client import Network
 from bridge.settings import addresses, texts, units
 from bridge.settings.redis_url import EMBEDDED, has_password
+from bridge.settings.schema import EventWait, Settings
 from bridge.settings.shape import ENTRIES, Finding, Path, entries, nearest, one_line, table, written
 
 Tables = dict[str, Any]
@@ -121,7 +122,8 @@ def _wait(path: Path, source: Tables, tables: Tables) -> Iterator[Finding]:
     if _text(source, "kind") != _WAIT:
         return
     try:
-        wait, grace = units.duration(source.get("wait_timeout", 15)), units.duration(tables.get("grace", 20))
+        wait = units.duration(source.get("wait_timeout", EventWait.model_fields["wait_timeout"].default))
+        grace = units.duration(tables.get("grace", Settings.model_fields["grace"].default))
     except ValueError:
         return
     if wait >= grace:

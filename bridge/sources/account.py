@@ -24,12 +24,21 @@ class Account:
             return {"anchor-api-key": self.key}
         return {"Authorization": f"Bearer {self.key}"}
 
+    def hide(self, said: bytes) -> bytes:
+        """What the upstream said, without this account's key: an error message may repeat it."""
+        return said.replace(self.key.encode(), b"***")
+
     def url(self, *segments: str) -> str:
         """An address below the base URL; each segment is percent-encoded whole, `/` and dots in it too."""
-        return "/".join((self.base_url.rstrip("/"), *map(segment, segments)))
+        return below(self.base_url, *segments)
 
     def __repr__(self) -> str:
         return f"Account({self.name!r}, {self.base_url!r})"
+
+
+def below(base_url: str, *segments: str) -> str:
+    """An address below a base URL; each segment is percent-encoded whole."""
+    return "/".join((base_url.rstrip("/"), *map(segment, segments)))
 
 
 def segment(text: str) -> str:

@@ -5,14 +5,14 @@ receipt, and an end without an answer is an OutcomeUnknown. Refuses to arm: `bri
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 
 from bridge.clock import now, rfc3339, uuid7
 from bridge.errors import HttpError, SourceError
 from bridge.event import Batch, Event, Parked, Position
-from bridge.sources.account import Account
+from bridge.sources.account import Account, below
 from bridge.sources.outcome import ERROR_BODY, refuse, unanswered
 from bridge.sources.subscription import Subscription
 
@@ -22,6 +22,11 @@ MAX_BODY = 8 << 20
 """Bytes of an answer; a longer one is parked with its beginning."""
 TOO_EARLY = 0.5
 """A 408 before this part of the time asked for is not a time-out: something answers instantly and wrongly."""
+
+
+def resource(base_url: str, event: str) -> str:
+    """The CloudEvents `source` of a named event's signals."""
+    return below(base_url, "events", event)
 
 
 class _Answer(msgspec.Struct):
@@ -34,13 +39,13 @@ class EventWait(Subscription):
     def __init__(
         self, id_: str, account: Account, *, event: str, wait_timeout: float = 15.0, recheck: float = 300.0
     ) -> None:
-        super().__init__(id_, resource=account.url("events", event), subject=event, recheck=recheck)
+        super().__init__(id_, resource=resource(account.base_url, event), subject=event, recheck=recheck)
         self._account = account
         self._url = account.url("v1", "events", event, "wait")
         self._timeout = wait_timeout
         self._body = msgspec.json.encode({"timeoutMs": round(wait_timeout * 1000)})
 
-    async def batches(self, position: Position) -> AsyncIterator[Batch]:  # noqa: ARG002  # a wait has no cursor
+    async def batches(self, position: Position) -> AsyncGenerator[Batch]:  # noqa: ARG002  # a wait has no cursor
         """One wait: a batch with the signal, or an empty one where none came. Raises OutcomeUnknown and its kin."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self._account.credentials}
         clock = asyncio.get_running_loop().time
@@ -56,7 +61,7 @@ class EventWait(Subscription):
         except HttpError as error:
             raise unanswered(error, consuming=True) from error
         if response.status != 408:
-            refuse(response.status, response.headers, body, now(), consuming=True)
+            refuse(response.status, response.headers, self._account.hide(body), now(), consuming=True)
         waited = clock() - started
         if waited < self._timeout * TOO_EARLY:
             raise SourceError(f"408 after {waited:.1f} s, though {self._timeout:g} s were asked for")

@@ -4,20 +4,25 @@ Holds one connection at a time and resumes with `cursor` and `Last-Event-ID` (CO
 come back: `bridge.ingest` does.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from bridge.clock import now
 from bridge.errors import HttpError, SourceError, SourceRefused
 from bridge.event import Batch, Position
 from bridge.http_client import Response
 from bridge.normalize.run_event import RunStream
-from bridge.sources.account import Account
+from bridge.sources.account import Account, below
 from bridge.sources.outcome import ERROR_BODY, refuse, unanswered
 from bridge.sources.subscription import Subscription
 from bridge.sse import Decoder
 
 NOT_A_STREAM = ("text/html", "application/json")
 """Content types that are certainly no event stream. Others are read: v2 documents none (CONTRACT A.4)."""
+
+
+def resource(base_url: str, run: str) -> str:
+    """The CloudEvents `source` of a run's events."""
+    return below(base_url, "runs", run)
 
 
 class RunEventsStream(Subscription):
@@ -27,7 +32,7 @@ class RunEventsStream(Subscription):
         self, id_: str, account: Account, *, run: str, api: str = "v2", filters: Sequence[tuple[str, str]] = (),
         idle_timeout: float = 60.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0,
     ) -> None:  # fmt: skip
-        super().__init__(id_, resource=account.url("runs", run), subject=run, recheck=recheck)
+        super().__init__(id_, resource=resource(account.base_url, run), subject=run, recheck=recheck)
         self._account = account
         self._url = account.url(api, "runs", run, "events", "stream")
         self._filters = filters
@@ -35,7 +40,7 @@ class RunEventsStream(Subscription):
         self._max_event_bytes = max_event_bytes
         self._reads = RunStream(run, self.resource)
 
-    async def batches(self, position: Position) -> AsyncIterator[Batch]:
+    async def batches(self, position: Position) -> AsyncGenerator[Batch]:
         """One connection's batches (`bridge.ports.Source`); the first is empty and says: connected."""
         cursor = position.cursor
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store", "Accept-Encoding": "identity"}
@@ -54,7 +59,8 @@ class RunEventsStream(Subscription):
                     batch = self._batch(decoder, chunk)
                     yield batch
                     if batch.broken:
-                        raise SourceError(f"the stream reported an error: {batch.broken}")
+                        said = self._account.hide(batch.broken.encode()).decode()
+                        raise SourceError(f"the stream reported an error: {said}")
         except HttpError as error:
             raise unanswered(error, consuming=False) from error
 
@@ -75,4 +81,10 @@ class RunEventsStream(Subscription):
             return
         if response.status == 204:
             raise SourceRefused("204: the upstream asks not to reconnect", status=204)
-        refuse(response.status, response.headers, await response.read(ERROR_BODY), now(), consuming=False)
+        refuse(
+            response.status,
+            response.headers,
+            self._account.hide(await response.read(ERROR_BODY)),
+            now(),
+            consuming=False,
+        )

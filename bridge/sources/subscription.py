@@ -1,6 +1,6 @@
 """What every source has: its name, its resource, and the bridge's own events about it."""
 
-from bridge.clock import rfc3339, now, uuid7
+from bridge.clock import now, rfc3339, uuid7
 from bridge.event import Batch, Event, State
 from bridge.normalize.own import own_event
 

@@ -20,6 +20,7 @@ if stored[4] and stored[4] ~= ARGV[3] then
   reset = 1
 end
 redis.call('HSET', KEYS[1], 'owner', owner, 'epoch', epoch, 'resource', ARGV[3], 'time', ARGV[4])
+redis.call('HSETNX', KEYS[1], 'state', 'running')
 local now = redis.call('HMGET', KEYS[1], 'cursor', 'state', 'reason', 'armed')
 local answer = {'OK', owner, epoch, stored[3] or '0', now[1], now[2] or 'running', now[3] or '', now[4] or '0', reset}
 for _, ids in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do

@@ -1,0 +1,66 @@
+"""Standard output for commands that print line after line: colours on a terminal only, a quiet end when nobody reads."""
+
+import contextlib
+import os
+import select
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.text import Text
+
+Part = tuple[str, str]
+"""Some text and its style (`dim`, `green`, "" for none)."""
+
+
+class Terminal:
+    """Prints lines made of styled parts. On a terminal a line is cut to its width; elsewhere it is whole and plain."""
+
+    def __init__(self) -> None:
+        with contextlib.suppress(AttributeError):  # a stream that somebody put in the place of standard output
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        self._console = Console(highlight=False)
+
+    def line(self, *parts: Part) -> None:
+        """One line; it may wait in a buffer until `flush`."""
+        if self._console.is_terminal:
+            self._console.print(Text.assemble(*parts), no_wrap=True, overflow="ellipsis")
+        else:
+            print("".join(text for text, _ in parts).rstrip())
+
+    def flush(self) -> None:
+        """Show what has been printed."""
+        sys.stdout.flush()
+
+
+class Columns:
+    """Widths of columns that grow with what they have held, up to `most` characters each."""
+
+    def __init__(self, *least: int, most: int = 48) -> None:
+        self._widths = list(least)
+        self._most = most
+
+    def __call__(self, column: int, text: str) -> str:
+        """`text`, filled up to the width of its column and two spaces."""
+        self._widths[column] = width = max(self._widths[column], min(len(text), self._most))
+        return f"{text:<{width}}  "
+
+
+def nobody_reads() -> bool:
+    """True once the other end of standard output has been closed: a pipe's reader has ended, a terminal has gone."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
+
+
+@contextlib.contextmanager
+def while_somebody_reads() -> Iterator[None]:
+    """Ends the block quietly when standard output can no longer be written to."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or nobody_reads():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the interpreter's end
+            return
+        raise

@@ -1,0 +1,111 @@
+"""The servers that tests share, a key prefix for each test, and the check that no test leaves an unknown key."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from servers import FLAVOURS, RedisServer
+
+from bridge.redis_log.keys import Keys
+
+_KEYS = Keys("PREFIX", 0)
+_TABLE = {
+    _KEYS.events: "stream",
+    _KEYS.parked: "stream",
+    _KEYS.dead("NAME"): "stream",
+    _KEYS.source("NAME"): "hash",
+    _KEYS.recent("NAME"): "list",
+    _KEYS.destination("NAME"): "hash",
+    _KEYS.held("NAME"): "hash",
+    _KEYS.due("NAME"): "zset",
+    _KEYS.oldest("NAME"): "zset",
+    _KEYS.lane("NAME") + "SUBJECT": "list",
+}
+"""Every key that there may be, and its type."""
+
+
+def _pattern(key: str) -> re.Pattern[str]:
+    text = re.escape(key.replace("{0}", "{PARTITION}")).replace("PARTITION", r"\d+")
+    return re.compile(text.replace("PREFIX", ".+?").replace("NAME", "[^:]+").replace("SUBJECT", ".*"), re.DOTALL)
+
+
+_PATTERNS = [(_pattern(key), kind) for key, kind in _TABLE.items()]
+
+
+def unknown_keys(server: RedisServer) -> list[str]:
+    """The keys of a server that are not in the key table, or not of the type it says."""
+    found = {key: server.call("TYPE", key) for key in server.client().scan_iter(count=1000)}
+    return [
+        f"{key} ({kind})"
+        for key, kind in found.items()
+        if not any(kind == known and pattern.fullmatch(key) for pattern, known in _PATTERNS)
+    ]
+
+
+@pytest.fixture(scope="session")
+def shared_servers() -> Iterator[dict[str, RedisServer]]:
+    """The servers shared by all tests, started when the first test asks for one."""
+    servers: dict[str, RedisServer] = {}
+    with TemporaryDirectory(prefix="log-") as directory:
+        servers.update({flavour: RedisServer(flavour, Path(directory) / flavour) for flavour in FLAVOURS})
+        yield servers
+        for server in servers.values():
+            server.stop()
+
+
+@pytest.fixture(params=FLAVOURS)
+def flavour(request: pytest.FixtureRequest) -> str:
+    """Each kind of server that this machine has, in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def server(flavour: str, shared_servers: dict[str, RedisServer]) -> RedisServer:
+    """A server shared with other tests, empty at the start: its data may be changed, its configuration not."""
+    found = shared_servers[flavour]
+    if not found.running:
+        found.start()
+    return found
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., RedisServer]]:
+    """`start_server(flavour, **options)`: a server of the test's own, stopped after it."""
+    with TemporaryDirectory(prefix="log-") as directory:
+        servers: list[RedisServer] = []
+
+        def start(flavour: str, **options: Any) -> RedisServer:
+            servers.append(RedisServer(flavour, Path(directory) / str(len(servers)), **options))
+            return servers[-1].start()
+
+        yield start
+        try:
+            left = [key for server in servers if server.has_data for key in unknown_keys(server)]
+        finally:
+            for server in servers:
+                server.stop()
+        assert not left, f"keys that are not in the key table: {left}"
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What this test's keys start with."""
+    return f"t-{uuid4().hex[:8]}"
+
+
+@pytest.fixture(autouse=True)
+def _only_known_keys(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test leaves no key on a shared server that is not in the key table."""
+    yield
+    if "shared_servers" not in request.fixturenames:
+        return
+    servers: dict[str, RedisServer] = request.getfixturevalue("shared_servers")
+    running = [server for server in servers.values() if server.running]
+    left = [key for server in running for key in unknown_keys(server)]
+    for server in running:
+        server.call("FLUSHALL")
+    assert not left, f"keys that are not in the key table: {left}"

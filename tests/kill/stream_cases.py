@@ -1,0 +1,172 @@
+"""Cases A to D: run event streams into the log, while the bridge, Redis, the wire or an owner fails.
+
+Each returns its findings; what it can't even get to is an AssertionError that says so.
+"""
+
+import asyncio
+import os
+from itertools import pairwise
+from pathlib import Path
+
+from kill.daemon import Daemon
+from kill.findings import Findings
+from kill.stage import Stage, streams
+from kill.upstream import Run, Upstream
+from kill.wire import Mishap, Wire
+from waiting import wait_until
+
+RUNS = 3
+RATE = 1000.0
+"""Events a second of each run."""
+MISHAPS = (Mishap.LOST, Mishap.HALF, Mishap.LATE, Mishap.LOST, Mishap.PARTIAL)
+
+
+def _upstream(stage: Stage, *, replay: int = 20) -> Upstream:
+    runs = [Run(f"run-{number}", RATE) for number in range(RUNS)]
+    return Upstream(stage.random, runs, cut_every=int(RATE / 2), replay=replay)
+
+
+async def killed_bridge(stage: Stage, kills: int) -> Findings:
+    """A: the bridge is killed at random moments, one in five of them before it has stored anything."""
+    found = Findings(kills=kills)
+    async with _upstream(stage) as upstream:
+        daemon = stage.daemon(streams(stage.redis.url, upstream)).start()
+        await wait_until(stage.length, "a first event in the log", 20.0)
+        upstream.begin()
+        for number in range(kills):
+            if number % 5 != 3:
+                await stage.grown()
+            await stage.moment(0.5)
+            daemon.kill()
+            daemon.start()
+        await stage.grown()
+        upstream.finish()
+        await stage.ended(list(upstream.runs), found)
+        stage.compare(upstream, found)
+    return found
+
+
+async def killed_redis(stage: Stage, kills: int) -> Findings:
+    """B: Redis is killed, and put back to an older copy of its files: once in the middle, once after the end."""
+    found = Findings(kills=kills + 2)
+    copy = stage.directory / "copy"
+    async with _upstream(stage) as upstream:
+        daemon = stage.daemon(streams(stage.redis.url, upstream)).start()
+        upstream.begin()
+        await stage.grown()
+        pid = daemon.pid
+        for number in range(kills):
+            await stage.grown()
+            await stage.moment(0.8)
+            await _restart(stage)
+            if number == 0:
+                await stage.grown()
+                await stage.moment(0.3)
+                await asyncio.to_thread(stage.redis.save_files, copy)
+        await _fall_back(stage, copy, found)
+        await stage.grown()
+        await stage.moment(0.5)
+        upstream.finish()
+        await wait_until(lambda: _ended(stage, upstream), "all sources have ended", 30.0)
+        await _fall_back(stage, copy, found)
+        await stage.ended(list(upstream.runs), found)
+        found.check(daemon.pid == pid, "the bridge did not live on")
+        stage.compare(upstream, found)
+    return found
+
+
+def _ended(stage: Stage, upstream: Upstream) -> bool:
+    return all(stage.source(name).get("state") == "ended" for name in upstream.runs)
+
+
+async def _restart(stage: Stage, copy: Path | None = None) -> None:
+    await asyncio.to_thread(stage.redis.kill)
+    if copy is not None:
+        stage.redis.put_back_files(copy)
+    await stage.moment(0.3)
+    await asyncio.to_thread(stage.redis.start)
+
+
+async def _fall_back(stage: Stage, copy: Path, found: Findings) -> None:
+    """Put Redis back to the copy; what it has forgotten must be a good deal, or the case proves nothing."""
+    before = stage.length()
+    await _restart(stage, copy)
+    found.notes.append(f"put back to an older copy: at least {before - stage.length()} of {before} entries forgotten")
+
+
+async def lost_answers(stage: Stage, mishaps: int, silences: int) -> Findings:
+    """C: appends whose answer never comes, comes by half, or which arrive late."""
+    found = Findings(kills=mishaps + silences)
+    planned = [MISHAPS[number % len(MISHAPS)] for number in range(mishaps)] + [Mishap.SILENT] * silences
+    stage.random.shuffle(planned)
+    async with _upstream(stage) as upstream:
+        wire = await stage.wire()
+        stage.daemon(streams(wire.url, upstream)).start()
+        upstream.begin()
+        await stage.grown()
+        for mishap in planned:
+            await stage.grown()
+            await stage.moment(0.3)
+            wire.arm(mishap)
+            await wait_until(lambda: not wire.armed, f"an append meets: {mishap}", 20.0)
+        await stage.grown()
+        upstream.finish()
+        await stage.ended(list(upstream.runs), found)
+        stage.compare(upstream, found)
+    found.notes.append(", ".join(f"{count} x {mishap}" for mishap, count in sorted(wire.happened.items())))
+    return found
+
+
+async def frozen_owner(stage: Stage, frozen: list[float]) -> Findings:
+    """D: an owner is frozen, another takes over, the old one wakes; as often as `frozen` gives a time in seconds."""
+    found = Findings(kills=len(frozen))
+    async with _upstream(stage) as upstream:
+        upstream.begin()
+        owners = [await _owner(stage, upstream) for _ in range(1 + len(frozen))]
+        await _takes_over(stage, upstream, *owners[0])
+        for ((old, wire), (new, new_wire)), seconds in zip(pairwise(owners), frozen, strict=True):
+            await stage.grown()
+            await stage.moment(0.5)
+            old.freeze()
+            await _takes_over(stage, upstream, new, new_wire)
+            await asyncio.sleep(seconds)  # past the old owner's time: its connections have their time-outs too
+            await _wakes(stage, upstream, old, wire, found)
+        upstream.finish()
+        await stage.ended(list(upstream.runs), found)
+        stage.compare(upstream, found)
+    return found
+
+
+async def _owner(stage: Stage, upstream: Upstream) -> tuple[Daemon, Wire]:
+    """A daemon that is not started yet, with a wire of its own; all have the same configuration but for this address."""
+    wire = await stage.wire()
+    return stage.daemon(streams(wire.url, upstream)), wire
+
+
+async def _takes_over(stage: Stage, upstream: Upstream, daemon: Daemon, wire: Wire) -> None:
+    daemon.start()
+    wire.watch()
+    mark = f"-{daemon.pid}-"
+    await wait_until(
+        lambda: all(mark in stage.source(name).get("owner", "") for name in upstream.runs) and wire.written,
+        f"{daemon.name} owns all sources", 20.0,
+    )  # fmt: skip
+
+
+async def _wakes(stage: Stage, upstream: Upstream, old: Daemon, wire: Wire, found: Findings) -> None:
+    """Wake a frozen owner: it has to say that it is fenced, write nothing, and leave the ownership as it is."""
+    owners = {name: stage.source(name)["owner"] for name in upstream.runs}
+    wire.watch()
+    old.wake()
+    try:
+        await wait_until(
+            lambda: {line["source"] for line in old.said("source.fenced")} == set(upstream.runs),
+            f"{old.name}, woken, says of every source that it is fenced", 4.0,
+        )  # fmt: skip
+    except AssertionError as silent:
+        found.faults.append(str(silent))
+    await stage.grown()
+    found.check(not wire.written, f"{old.name}, woken, wrote {wire.written} times")
+    after = {name: stage.source(name)["owner"] for name in upstream.runs}
+    found.check(after == owners, f"{old.name}, woken, changed the owners from {owners} to {after}")
+    found.check(os.path.exists(f"/proc/{old.pid}"), f"{old.name} did not survive being frozen")
