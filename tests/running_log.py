@@ -53,11 +53,11 @@ async def running_log(
         Server(url, password), LogOptions(prefix=prefix, **options), instance=instance, observe=facts.append
     )
     loops = [loop for name, loop in log.workers().items() if trim or name != "trim"]
-    async with beside(*loops):
-        try:
+    try:
+        async with beside(*loops):
             yield Running(log, facts)
-        finally:
-            await log.close()
+    finally:
+        await log.close()
 
 
 @contextlib.asynccontextmanager

@@ -121,11 +121,15 @@ class RedisServer:
         self._signal(signal.SIGCONT)
 
     def client(self) -> Redis:
-        """A blocking client for looking at the server: texts, RESP2, no retries. Closed with the server."""
+        """A blocking client for looking at the server: RESP2, no retries, closed with the server.
+
+        Answers are texts; bytes that are not UTF-8 come out of `.encode(errors="surrogateescape")`.
+        """
         if self._client is None:
             self._client = Redis.from_url(
-                self.url, decode_responses=True, protocol=2, socket_timeout=10, retry=Retry(NoBackoff(), 0)
-            )
+                self.url, decode_responses=True, encoding_errors="surrogateescape", protocol=2, socket_timeout=10,
+                retry=Retry(NoBackoff(), 0),
+            )  # fmt: skip
         return self._client
 
     def call(self, *command: str | bytes | float) -> Any:

@@ -45,7 +45,7 @@ def summary(data: object) -> str:
     inner = data.get("data")
     fields = inner if isinstance(inner, Mapping) else data
     plain = (
-        f"{field}={value}"
+        f"{field}={json.dumps(value) if isinstance(value, bool) else value}"
         for field, value in fields.items()
         if isinstance(value, str | int | float) and value not in lead and field not in _TOLD_ELSEWHERE - {"status"}
     )

@@ -18,11 +18,16 @@ class Reader:
         self._keys = keys
         self._after = after
 
+    async def open(self) -> None:
+        """Connect, and make the end of this moment of "$". Raises LogUnavailable."""
+        newest = await self._link.call("XREVRANGE", self._keys.events, "+", "-", "COUNT", 1)
+        if self._after == "$":
+            self._after = newest[0][0].decode() if newest else "0-0"
+
     async def read(self, count: int = 500) -> list[Entry]:
         """The next entries, at most `count`; none if none came within a second. Raises LogUnavailable."""
         if self._after == "$":
-            newest = await self._link.call("XREVRANGE", self._keys.events, "+", "-", "COUNT", 1)
-            self._after = newest[0][0].decode() if newest else "0-0"
+            await self.open()
         reply = await self._link.call(
             "XREAD", "COUNT", count, "BLOCK", BLOCK_MS, "STREAMS", self._keys.events, self._after
         )
