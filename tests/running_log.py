@@ -1,4 +1,4 @@
-"""A log with its loops running, the facts it observed, and the batches that tests put into it."""
+"""A log with its loops running, the facts it observed, what tests put into it and how they look at it."""
 
 import asyncio
 import contextlib
@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
+from servers import RedisServer
 
-from bridge.event import Batch, Event, Parked, State
+from bridge.event import Batch, Event, Parked, Position, State
 from bridge.facts import Fact
-from bridge.redis_log import LogOptions, RedisLog, Server
+from bridge.redis_log import Keys, LogOptions, RedisLog, Server
+from bridge.redis_log.writer import Writer
 
 F = TypeVar("F", bound=Fact)
 
@@ -29,6 +31,69 @@ def batch(*ids: str, cursor: str | None = None, state: State | None = None, reas
     """One page of events with these ids."""
     records: list[Event | Parked] = [event(id_, **kind) for id_ in ids]
     return Batch(records, cursor, state, reason)
+
+
+def ids(server: RedisServer, keys: Keys) -> list[str]:
+    """The event ids in the log, in its order."""
+    return [fields["id"] for _, fields in server.call("XRANGE", keys.events, "-", "+")]
+
+
+def source_hash(server: RedisServer, keys: Keys, source: str = "s") -> dict[str, str]:
+    """What the log knows of a source."""
+    found: dict[str, str] = server.call("HGETALL", keys.source(source))
+    return found
+
+
+async def store(writer: Writer, *batches: Batch) -> None:
+    """Add the batches, one append each."""
+    for one in batches:
+        await writer.add(one)
+        await writer.stored()
+
+
+class Upstream:
+    """A source that can be read again: its events' ids are `<id>-<number>`, an event's cursor is its number."""
+
+    recheck = 60.0
+    floor = 0.0
+    resource = RESOURCE
+
+    def __init__(self, id_: str) -> None:
+        self.id = id_
+        self.length = 0
+        self.ended = False
+        self._grown = asyncio.Event()
+
+    def grow(self, count: int, *, ended: bool = False) -> None:
+        """Make `count` more events; with `ended`, the last one is the end of all."""
+        self.length += count
+        self.ended = ended
+        self._grown.set()
+
+    @property
+    def ids(self) -> list[str]:
+        """All its events so far."""
+        return [f"{self.id}-{number}" for number in range(1, self.length + 1)]
+
+    async def batches(self, position: Position) -> AsyncIterator[Batch]:
+        """Pages of up to ten events after the position, without an end."""
+        at = int(position.cursor or 0)
+        while True:
+            while at < self.length:
+                page = range(at + 1, min(at + 10, self.length) + 1)
+                at = page[-1]
+                state = State.ENDED if self.ended and at == self.length else None
+                yield batch(*(f"{self.id}-{number}" for number in page), cursor=str(at), state=state)
+            self._grown.clear()
+            await self._grown.wait()
+
+    def failed(self, reason: str, status: int) -> Batch:
+        """What stands for a refusal."""
+        return batch(f"{self.id}-failed-{status}", state=State.FAILED, reason=reason)
+
+    def lost(self, reason: str) -> Batch:
+        """What stands for a possible loss."""
+        return batch(f"{self.id}-lost", reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

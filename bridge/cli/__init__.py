@@ -1,10 +1,14 @@
 """The command line: one module per command. Each imports what it needs when it runs, so that --help is instant."""
 
+from collections.abc import Callable
+from inspect import cleandoc
+
 import typer
 
 from bridge.cli.check import check
 from bridge.cli.emulator import emulator
 from bridge.cli.run import run
+from bridge.cli.tail import tail
 
 app = typer.Typer(
     name="runbridge",
@@ -15,6 +19,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run)
-app.command()(check)
-app.command()(emulator)
+
+
+def _help(command: Callable[..., None]) -> str:
+    r"""Its docstring; a line `\b`, which raw docstrings hold as two characters, keeps the examples' line ends."""
+    return cleandoc(command.__doc__ or "").replace("\\b\n", "\b\n")
+
+
+for _command in (run, check, emulator, tail):
+    app.command(help=_help(_command))(_command)

@@ -1,11 +1,11 @@
-"""`runbridge tail`: follows the log in Redis, one line an event. Refuses to write there, and to need more than reading."""
+"""`runbridge tail`: follows the log in Redis, one line an event. Needs no more than to read there."""
 
 import asyncio
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,8 +31,10 @@ FROM_FORMS = "start, now, an entry's id, a duration such as 10m, or a time such 
 
 
 def tail(
+    *,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML).")
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
     ] = None,
     types: Annotated[
         list[str] | None, typer.Option("--type", metavar="GLOB", help="Only events of such types; may be repeated.")
@@ -49,7 +51,9 @@ def tail(
         ),
     ] = None,
     start: Annotated[str, typer.Option("--from", metavar="WHERE", help=f"Where to begin: {FROM_FORMS}.")] = "now",
-    as_json: Annotated[bool, typer.Option("--json", help="Print {entry, partition, event}, one object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print {entry, partition, event}, one object a line.")
+    ] = False,
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many events.")] = None,
 ) -> None:
     r"""Follow the log: one line for each event, until Ctrl-C.
@@ -94,7 +98,7 @@ def start_after(text: str, now: datetime) -> str:
 
     if text in {"start", "now"}:
         return "0-0" if text == "start" else "$"
-    if re.fullmatch(r"\d{1,20}-\d{1,20}|\d{12,20}", text):
+    if re.fullmatch(r"\d{1,20}-\d{1,20}|\d{12,20}", text) and all(int(part) < 2**64 for part in text.split("-")):
         return text
     try:
         moment = datetime.fromisoformat(text)
@@ -136,7 +140,7 @@ class Wanted:
         if not self.sources:
             return True
         source = event_line(entry).source
-        return any(source == each or (each[0] == "/" and source.endswith(each)) for each in self.sources)
+        return any(source == each or (each.startswith("/") and source.endswith(each)) for each in self.sources)
 
 
 class Printed:

@@ -1,4 +1,4 @@
-"""Standard output for commands that print line after line: colours on a terminal only, a quiet end when nobody reads."""
+"""Standard output for commands that print line after line: colours on a terminal only, no fuss when nobody reads."""
 
 import contextlib
 import os
@@ -49,7 +49,8 @@ class Columns:
 def nobody_reads() -> bool:
     """True once the other end of standard output has been closed: a pipe's reader has ended, a terminal has gone."""
     poll = select.poll()
-    poll.register(sys.stdout, 0)
+    with contextlib.suppress(OSError):  # a stream that is no file
+        poll.register(sys.stdout, 0)
     return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
 
 

@@ -18,6 +18,8 @@ from waiting import wait_until
 RUNS = 3
 RATE = 1000.0
 """Events a second of each run."""
+FORGOTTEN = 1000
+"""Entries that a Redis put back to an older copy has forgotten, at least: about a third of a second's."""
 MISHAPS = (Mishap.LOST, Mishap.HALF, Mishap.LATE, Mishap.LOST, Mishap.PARTIAL)
 
 
@@ -48,7 +50,7 @@ async def killed_bridge(stage: Stage, kills: int) -> Findings:
 async def killed_redis(stage: Stage, kills: int) -> Findings:
     """B: Redis is killed, and put back to an older copy of its files: once in the middle, once after the end."""
     found = Findings(kills=kills + 2)
-    copy = stage.directory / "copy"
+    copy, copied = stage.directory / "copy", 0
     async with _upstream(stage) as upstream:
         daemon = stage.daemon(streams(stage.redis.url, upstream)).start()
         upstream.begin()
@@ -61,13 +63,16 @@ async def killed_redis(stage: Stage, kills: int) -> Findings:
             if number == 0:
                 await stage.grown()
                 await stage.moment(0.3)
+                copied = stage.length()
                 await asyncio.to_thread(stage.redis.save_files, copy)
-        await _fall_back(stage, copy, found)
+        await stage.grown(FORGOTTEN)
+        found.notes.append(f"put back to an older copy: {stage.length() - copied} of {stage.length()} entries forgotten")
+        await _restart(stage, copy)
         await stage.grown()
         await stage.moment(0.5)
         upstream.finish()
         await wait_until(lambda: _ended(stage, upstream), "all sources have ended", 30.0)
-        await _fall_back(stage, copy, found)
+        await _restart(stage, copy)
         await stage.ended(list(upstream.runs), found)
         found.check(daemon.pid == pid, "the bridge did not live on")
         stage.compare(upstream, found)
@@ -84,13 +89,6 @@ async def _restart(stage: Stage, copy: Path | None = None) -> None:
         stage.redis.put_back_files(copy)
     await stage.moment(0.3)
     await asyncio.to_thread(stage.redis.start)
-
-
-async def _fall_back(stage: Stage, copy: Path, found: Findings) -> None:
-    """Put Redis back to the copy; what it has forgotten must be a good deal, or the case proves nothing."""
-    before = stage.length()
-    await _restart(stage, copy)
-    found.notes.append(f"put back to an older copy: at least {before - stage.length()} of {before} entries forgotten")
 
 
 async def lost_answers(stage: Stage, mishaps: int, silences: int) -> Findings:
