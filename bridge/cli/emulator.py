@@ -2,18 +2,16 @@
 
 import asyncio
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from enum import StrEnum
 from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.emulator import FaultSettings, Options, RunOption, serve
-from bridge.emulator.scenario import fault, load
-
-FAULTS = ", ".join(each.name for each in fields(FaultSettings))
+if TYPE_CHECKING:
+    from bridge.emulator import Options
 
 
 class Times(StrEnum):
@@ -26,6 +24,8 @@ class Times(StrEnum):
 
 def _list_faults(wanted: bool) -> None:
     if wanted:
+        from bridge.emulator import FaultSettings  # noqa: PLC0415 - --help should not wait for a web server
+
         print(cleandoc(FaultSettings.__doc__ or ""))
         raise typer.Exit
 
@@ -75,7 +75,11 @@ def emulator(
     ] = None,
     faults: Annotated[
         list[str] | None,
-        typer.Option("--fault", metavar="NAME=VALUE", help=f"Switch a fault on; may be repeated. Names: {FAULTS}."),
+        typer.Option(
+            "--fault",
+            metavar="NAME=VALUE",
+            help="Switch a fault on; may be repeated. --list-faults names and explains them.",
+        ),
     ] = None,
     list_faults: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--list-faults", is_eager=True, callback=_list_faults, help="Explain the faults and exit.")
@@ -107,6 +111,9 @@ def emulator(
 
     While it runs, GET /_emulator/ shows runs, faults and the last requests, and POST /_emulator/faults switches faults.
     """
+    from bridge.emulator import serve  # noqa: PLC0415 - as above
+    from bridge.emulator.scenario import fault  # noqa: PLC0415 - as above
+
     script = {"rate": rate, "events": events, "ends": ends, "payload": payload, "seed": seed, "times": times}
     whole = {"any_run": any_run, "api_key": api_key, "heartbeat": heartbeat, "keep": keep, "seed": seed}
     try:
@@ -125,8 +132,11 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _options(
     scenario: Path | None, runs: list[str], script: dict[str, Any], whole: dict[str, Any], faults: dict[str, Any]
-) -> Options:
+) -> "Options":
     """The file's options, or the defaults, with what was given on the command line put over them."""
+    from bridge.emulator import Options, RunOption  # noqa: PLC0415 - as above
+    from bridge.emulator.scenario import load  # noqa: PLC0415 - as above
+
     options = Options() if scenario is None else load(scenario)
     usual = replace(options.script, **script)
     there = tuple(replace(run, script=replace(run.script, **script)) if run.script else run for run in options.runs)

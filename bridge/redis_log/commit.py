@@ -142,7 +142,7 @@ class Committer:
         await self._link.close()
 
     async def _round(self) -> None:
-        if self._generation != self._link.generation:
+        if not self._link.connected or self._generation != self._link.generation:
             await self._verify()
         ready = [writer for writer in self.writers if writer.dirty]
         if ready:
@@ -151,9 +151,7 @@ class Committer:
             return
         self._dirty.clear()
         if await within(self._dirty.wait(), HEARTBEAT) is None:
-            await self._link.call("PING")
-            if self.blocked not in WRITES_REFUSED:
-                self._unblock()
+            await self._verify()
 
     async def _commit(self, writers: list[Writer]) -> None:
         started = asyncio.get_running_loop().time()
@@ -213,8 +211,10 @@ class Committer:
             raise LogUnavailable("NOREPLICAS", f"{acked} of {self._replicas} replicas have the last batch")
 
     async def _verify(self) -> None:
-        """After every new connection: does the log still stand where each idle writer thinks?"""
+        """After every new connection, and when all is quiet: does the log still stand where each idle writer thinks?"""
         await self._link.call("PING")
+        if self.blocked not in WRITES_REFUSED:
+            self._unblock()
         generation = self._link.generation
         idle = [writer for writer in self.writers if not writer.dirty]
         known = [(writer.position.sequence, writer.owner) for writer in idle]

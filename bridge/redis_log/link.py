@@ -143,6 +143,11 @@ class Link:
         self._lock = asyncio.Lock()
         self.generation = 0
 
+    @property
+    def connected(self) -> bool:
+        """False before the first call, and after one that failed."""
+        return self._connection is not None
+
     async def call(self, *command: Argument) -> Reply:
         """One command's answer. Raises LogUnavailable."""
         (reply,) = await self.pipeline([command])

@@ -72,10 +72,13 @@ async def killed_redis(stage: Stage, kills: int) -> Findings:
         await stage.moment(0.5)
         upstream.finish()
         await wait_until(lambda: _ended(stage, upstream), "all sources have ended", 30.0)
-        await _restart(stage, copy)
-        await stage.ended(list(upstream.runs), found)
-        found.check(daemon.pid == pid, "the bridge did not live on")
         stage.compare(upstream, found)
+        await _restart(stage, copy)
+        again = Findings()
+        await stage.ended(list(upstream.runs), again)
+        stage.compare(upstream, again)
+        found.check(again.good, f"put back after the end: {again}")
+        found.check(daemon.pid == pid, "the bridge did not live on")
     return found
 
 
