@@ -39,6 +39,7 @@ class Delivery:
         self._random = Random()
         self._woken = asyncio.Event()
         lanes.listen(self._woken.set)
+        stop.listen(self._woken.set)
         self._flowing: dict[str, deque[Entry]] = {}
         """Lanes whose entries are all in memory; the first of each is in flight or ready."""
         self._held: dict[str, list[str]] = {}
@@ -49,8 +50,10 @@ class Delivery:
         self._outcomes: list[tuple[Entry, int, Outcome]] = []
         self._settled: list[str] = []
         self._settlements: list[Settlement] = []
+        self._unconfirmed: dict[str, Outcome] = {}
+        """Outcomes on their way to the log, by entry."""
         self._known: dict[str, Outcome] = {}
-        """Outcomes that the log may not have heard of: used instead of sending again."""
+        """After a broken exchange: outcomes that the log may not have heard of, used instead of sending again."""
 
     async def run(self) -> None:
         """Deliver until the bridge stops and nothing is in flight, or somebody newer takes over."""
@@ -101,7 +104,7 @@ class Delivery:
         self._settled, self._settlements = [], []
         for joined in self._held.values():
             joined.clear()
-        self._known.clear()
+        self._unconfirmed.clear()
         if taken.missing:
             self._observe(EntriesMissing(self.destination, taken.missing))
         return taken
@@ -120,8 +123,8 @@ class Delivery:
         while len(self._outcomes) < self._in_flight:
             self._woken.clear()
             await self._woken.wait()
-        for entry, _, outcome in self._outcomes:
-            self._known[entry.entry] = outcome
+        self._known = self._unconfirmed | {entry.entry: outcome for entry, _, outcome in self._outcomes}
+        self._unconfirmed = {}
         self._outcomes.clear()
         self._settlements.clear()
         self._in_flight = 0
@@ -192,7 +195,7 @@ class Delivery:
         outcomes, self._outcomes = self._outcomes, []
         self._in_flight -= len(outcomes)
         for entry, attempts, outcome in outcomes:
-            self._known[entry.entry] = outcome
+            self._unconfirmed[entry.entry] = outcome
             if isinstance(outcome, Failed):
                 self._failed(entry, attempts, outcome)
             elif entry.subject in self._held:

@@ -113,9 +113,16 @@ def _mapped(*, sent: bool) -> Iterator[None]:
         raise HttpError("no byte within the time allowed", sent=sent) from error
     except aiohttp.InvalidURL as error:
         raise HttpError("the URL is not valid", sent=False) from error
-    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError) as error:
-        text = str(error) or type(error).__name__
-        raise HttpError(f"the connection broke: {text[:200]}", sent=sent) from error
+    except (aiohttp.ClientResponseError, aiohttp.http_exceptions.HttpProcessingError) as error:
+        raise HttpError(f"the answer is no valid HTTP: {_line(error.message)}", sent=sent) from error
+    except aiohttp.ClientPayloadError as error:
+        raise HttpError("the connection broke before the end of the body", sent=sent) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise HttpError(f"the connection broke: {_line(str(error) or type(error).__name__)}", sent=sent) from error
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:200]
 
 
 class HttpClient:
@@ -224,7 +231,7 @@ def _onward(response: aiohttp.ClientResponse, target: URL) -> URL | None:
     if response.status not in REDIRECTS or not location:
         return None
     try:
-        onward = target.join(URL(location))
-    except ValueError:
+        onward = target.join(URL(location)).with_user(None)
+        return onward if onward.origin() == target.origin() else None
+    except ValueError:  # no URL, or one without an origin
         return None
-    return onward if onward.origin() == target.origin() else None

@@ -39,14 +39,11 @@ async def _follow(source: Source, writer: Writer, pace: Pace, observe: Observe, 
             await writer.stored()
             observe(SourceEnded(source.id))
             await writer.moved()  # an older copy of the log may not know of the end
-        reason, delay, progress = await _connection(source, writer, pace, observe)
-        if writer.position.state is not State.ENDED:
-            observe(SourceInterrupted(source.id, reason, delay, progress > 0))
-            await stop.pause(delay)
+        await stop.pause(await _connection(source, writer, pace, observe))
 
 
-async def _connection(source: Source, writer: Writer, pace: Pace, observe: Observe) -> tuple[str, float, int]:
-    """One connection, from its opening to its end: why it ended, the seconds to wait, how many events it brought."""
+async def _connection(source: Source, writer: Writer, pace: Pace, observe: Observe) -> float:
+    """One connection, from its opening to its end; the seconds to wait before the next."""
     progress, retry_after, reason = 0, None, "the upstream closed the connection"
     connected = False
     try:
@@ -57,15 +54,18 @@ async def _connection(source: Source, writer: Writer, pace: Pace, observe: Obser
                     await _connected(source, writer, observe)
                 progress += await writer.add(batch)
                 if batch.state is State.ENDED:
-                    break
+                    return 0.0
     except SourceRefused as refused:
         await refusal(source, writer, refused, observe)
-        return refused.reason, source.recheck, progress
+        return source.recheck
     except SourceError as error:
         reason, retry_after = error.reason, error.retry_after
     if progress and not retry_after:
-        return reason, pace.after_progress(asyncio.get_running_loop().time()), progress
-    return reason, pace.after_failure(retry_after, source.floor), progress
+        delay = pace.after_progress(asyncio.get_running_loop().time())
+    else:
+        delay = pace.after_failure(retry_after, source.floor)
+    observe(SourceInterrupted(source.id, reason, delay, progress > 0))
+    return delay
 
 
 async def _connected(source: Source, writer: Writer, observe: Observe) -> None:

@@ -17,10 +17,16 @@ from bridge.facts import SignalSpooled, SpoolFailed
 from bridge.ports import Observe
 
 
+class _Signal(Event, kw_only=True):
+    """An event as it is read back: its time is text, or msgspec could not tell the forms apart."""
+
+    time: str
+
+
 class _Kept(msgspec.Struct):
     """The form of a file: events as they are, parked records with their bytes in base64."""
 
-    events: list[Event]
+    events: list[_Signal]
     parked: list[tuple[str, str]]
 
 
@@ -37,17 +43,15 @@ class Spool:
         """Write the batch down; True if it is on disk now."""
         if self._directory is None:
             return False
-        kept = _Kept(
-            [record for record in batch.records if isinstance(record, Event)],
-            [
-                (record.reason, base64.b64encode(record.raw).decode())
-                for record in batch.records
-                if isinstance(record, Parked)
-            ],
-        )
+        events = [record for record in batch.records if isinstance(record, Event)]
+        parked = [
+            (record.reason, base64.b64encode(record.raw).decode())
+            for record in batch.records
+            if isinstance(record, Parked)
+        ]
         name = f"{source}@{uuid7()}"
         try:
-            _write(self._directory, name, msgspec.json.encode(kept))
+            _write(self._directory, name, msgspec.json.encode({"events": events, "parked": parked}))
         except OSError as error:
             self._observe(SpoolFailed(source, str(error)))
             return False

@@ -1,7 +1,7 @@
 """The one way to wait: every pause ends when the bridge stops. Refuses to start or cancel tasks."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,10 +12,17 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when the bridge is asked to end."""
+        self._listeners.append(wake)
 
     def set(self) -> None:
         """Ask everybody to finish what is in hand and end."""
         self._event.set()
+        for wake in self._listeners:
+            wake()
 
     def is_set(self) -> bool:
         """True once the bridge has been asked to end."""

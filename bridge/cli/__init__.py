@@ -6,6 +6,7 @@ from inspect import cleandoc
 import typer
 
 from bridge.cli.check import check
+from bridge.cli.demo import demo
 from bridge.cli.emulator import emulator
 from bridge.cli.run import run
 from bridge.cli.tail import tail
@@ -26,5 +27,5 @@ def _help(command: Callable[..., None]) -> str:
     return cleandoc(command.__doc__ or "").replace("\\b\n", "\b\n")
 
 
-for _command in (run, check, emulator, tail):
+for _command in (run, check, demo, emulator, tail):
     app.command(help=_help(_command))(_command)

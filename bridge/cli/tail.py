@@ -17,9 +17,10 @@ import typer
 from bridge.backoff import delays
 from bridge.cli.ending import first, until_signal
 from bridge.cli.event_line import event_line
-from bridge.cli.terminal import Columns, Terminal, nobody_reads, while_somebody_reads
+from bridge.cli.terminal import Columns, Terminal, nobody_reads, type_colour, while_somebody_reads
 from bridge.errors import ConfigurationError, LogUnavailable
 from bridge.event import Entry
+from bridge.stop import nap
 
 if TYPE_CHECKING:
     from bridge.redis_log import Reader
@@ -187,17 +188,11 @@ class EventLines:
         line, columns = event_line(entry), self._columns
         self._terminal.line(
             (columns(0, line.time), "dim"),
-            (columns(1, line.type), _colour(line.type)),
+            (columns(1, line.type), type_colour(line.type)),
             (columns(2, line.subject), "bold"),
             (columns(3, line.id), "dim"),
             (line.summary, ""),
         )
-
-
-def _colour(type_: str) -> str:
-    """By who speaks: the bridge itself, a named event, or a run."""
-    families = {"dev.runbridge.": "yellow", "io.anchorbrowser.": "magenta"}
-    return next((colour for prefix, colour in families.items() if type_.startswith(prefix)), "cyan")
 
 
 async def _follow(settings: "Settings", after: str, printed: Printed) -> None:
@@ -223,7 +218,7 @@ async def _partition(number: int, reader: "Reader", printed: Printed, away: "Awa
             entries = await reader.read()
         except LogUnavailable as error:
             away.lost(number, error)
-            await asyncio.sleep(next(waits))
+            await nap(next(waits))
             if nobody_reads():
                 return
             continue

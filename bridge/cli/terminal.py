@@ -46,6 +46,12 @@ class Columns:
         return f"{text:<{width}}  "
 
 
+def type_colour(type_: str) -> str:
+    """The style of an event's type, by who speaks: the bridge itself, a named event, or a run."""
+    families = {"dev.runbridge.": "yellow", "io.anchorbrowser.": "magenta"}
+    return next((colour for prefix, colour in families.items() if type_.startswith(prefix)), "cyan")
+
+
 def nobody_reads() -> bool:
     """True once the other end of standard output has been closed: a pipe's reader has ended, a terminal has gone."""
     poll = select.poll()

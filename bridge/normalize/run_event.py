@@ -5,6 +5,7 @@ that the stream is alive, and a record that can't be read is parked, never dropp
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ class RunEvent(msgspec.Struct, rename="camel", gc=False):  # holds no containers
     artifact_id: Text = UNSET
     correlation_id: Text = UNSET
     traceparent: Text = UNSET
+    object: Text = UNSET
     seq: msgspec.Raw | UnsetType = UNSET
     event: msgspec.Raw | UnsetType = UNSET
     finished_at: Moment = UNSET
@@ -59,6 +61,10 @@ _RAW = {"seq", "event"}
 _FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(RunEvent)}
 _decode = msgspec.json.Decoder(RunEvent).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)", re.DOTALL
+)
+"""One escape of a JSON text, a surrogate pair as one; group 1 is half of a pair, alone."""
 
 
 class Unreadable(ValueError):
@@ -66,7 +72,10 @@ class Unreadable(ValueError):
 
 
 def read(data: bytes) -> RunEvent:
-    """The attributes of one JSON object, however its values are typed. Raises Unreadable."""
+    """The attributes of one JSON object, however its values are typed. Raises Unreadable.
+
+    Half a surrogate pair, as a text cut between two UTF-16 units has it (RFC 8259, 8.2), is read as U+FFFD.
+    """
     if not data.isascii():
         try:
             data.decode()
@@ -74,31 +83,41 @@ def read(data: bytes) -> RunEvent:
             raise Unreadable("not UTF-8") from None
     try:
         return _decode(data)
-    except msgspec.ValidationError:
-        return _read_leniently(data)
     except (msgspec.DecodeError, RecursionError):
-        raise Unreadable("not JSON") from None
+        return _read_leniently(_paired(data))
+
+
+def _paired(data: bytes) -> bytes:
+    """The same JSON text, of the same length, with U+FFFD for every surrogate that stands alone."""
+    return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], data)
 
 
 def _read_leniently(data: bytes) -> RunEvent:
-    """As `read`, for an object whose attributes have other types: numbers become text, the rest is left out."""
+    """As `read`, for an object whose attributes have other types: a number is its text, the rest is left out."""
     try:
         fields = _decode_fields(data)
-    except (msgspec.DecodeError, RecursionError):
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+    except msgspec.ValidationError:
         raise Unreadable("not a JSON object") from None
+    except msgspec.DecodeError:
+        raise Unreadable("not JSON") from None
     event = RunEvent()
     for encoded, raw in fields.items():
-        name = _FIELDS.get(encoded)
+        name, text = _FIELDS.get(encoded), bytes(raw)
         if name in _RAW:
             setattr(event, name, raw)
-        elif name is not None:
-            value = msgspec.json.decode(raw)
-            if name in _MOMENTS:
-                text = moment.read(value)
-                setattr(event, name, UNSET if text is None else datetime.fromisoformat(text))
-            elif isinstance(value, str | int | float) and not isinstance(value, bool):
-                setattr(event, name, str(value))
+        elif name is not None and text.startswith(b'"'):
+            value = msgspec.json.decode(raw, type=str)
+            setattr(event, name, _moment(value) if name in _MOMENTS else value)
+        elif name is not None and text[0] in b"-0123456789":
+            setattr(event, name, _moment(float(text)) if name in _MOMENTS else text.decode())
     return event
+
+
+def _moment(value: str | float) -> Moment:
+    text = moment.read(value)
+    return UNSET if text is None else datetime.fromisoformat(text)
 
 
 def _maybe(value: Text) -> Maybe:
@@ -130,40 +149,43 @@ class RunStream:
             name = frame.event
             if name == "heartbeat":
                 continue
-            if name == "error":
+            if name == "error" and not frame.own_id:
                 batch.broken = frame.data[:200].decode(errors="replace")
                 break
-            record = self._record(frame, received)
+            record, resume = self._record(frame, received)
             if record is None:
                 continue
             records.append(record)
             if isinstance(record, Event):
-                batch.cursor = frame.id if frame.own_id else record.id
+                batch.cursor = frame.id if frame.own_id else resume
                 if record.type == "ai.bctrl.run.ended" and record.id == f"{self.run}:ended":
                     batch.cursor = frame.id or None
                     batch.state, batch.reason = State.ENDED, ""
         return batch
 
-    def _record(self, frame: Frame, received: datetime) -> Event | Parked | None:
+    def _record(self, frame: Frame, received: datetime) -> tuple[Event | Parked | None, str]:
+        """What a frame says, and the id to resume from where it has no `id:` line."""
         data = frame.data
         if not data or data == b"[DONE]":
-            return None
+            return None, ""
         if frame.oversized:
-            return _park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept")
+            return _park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept"), ""
         promised = frame.own_id or frame.event in RECORD_FRAMES
         try:
             event = read(data)
-            if frame.event == "runtime.event" or event.type == "runtime.event":
-                data, event = _unwrap(data, event)
+            resume = event.id or ""
+            inner = _inner(data, event) if "runtime.event" in (frame.event, event.type) else None
+            if inner is not None:
+                data, event = inner, read(inner)
         except Unreadable as error:
-            return _park(frame, str(error)) if promised else None
-        if (frame.event == "run.ended" or event.type == "run.ended") and not (event.category or event.seq):
-            return self._ended(data, event, received)
-        id_ = event.id or (frame.id if frame.own_id else "")
+            return _park(frame, str(error)) if promised else None, ""
+        if "run.ended" in (frame.event, event.type) and inner is None and not _is_event(event):
+            return self._ended(data, event, received), resume
+        id_ = event.id or (frame.id if frame.own_id else resume)
         if id_ and event.type:
-            return self._event(data, event, id_, event.type, received)
+            return self._event(data, event, id_, event.type, received), resume
         alive_only = not promised or (frame.event == "message" and _only_time(data))
-        return None if alive_only else _park(frame, "no type" if id_ else "no id")
+        return None if alive_only else _park(frame, "no type" if id_ else "no id"), ""
 
     def _event(self, data: bytes, event: RunEvent, id_: str, type_: str, received: datetime) -> Event:
         category = event.category or event.kind
@@ -197,17 +219,27 @@ class RunStream:
         return self._event(data, event, f"{self.run}:ended", "run.ended", received)
 
 
-def _unwrap(data: bytes, event: RunEvent) -> tuple[bytes, RunEvent]:
-    """The event inside a `runtime.event` wrapper; the object itself where there is nothing inside."""
-    if not event.event:
-        return data, event
-    inner = bytes(event.event)
-    return inner, read(inner)
+def _inner(data: bytes, wrapper: RunEvent) -> bytes | None:
+    """The bytes of the event inside a `runtime.event` wrapper; None where there is no object inside."""
+    inner = bytes(wrapper.event or b"")
+    if not inner.startswith(b"{"):
+        return None
+    at = _paired(data).index(inner)
+    return data[at : at + len(inner)]
+
+
+def _is_event(event: RunEvent) -> bool:
+    """True for a whole Event, which may be about a run's end without being the stream's (CONTRACT D.3)."""
+    seq = bytes(event.seq or b"null")
+    return bool(event.category) or event.object == "event" or seq != b"null"
 
 
 def _only_time(data: bytes) -> bool:
     """True for `{"time": ...}`: a heartbeat without its name."""
-    return set(_decode_fields(data)) <= {"time"}
+    try:
+        return set(_decode_fields(_paired(data))) <= {"time"}
+    except RecursionError:  # it was read at a little less depth
+        return False
 
 
 def _park(frame: Frame, reason: str) -> Parked:

@@ -5,11 +5,12 @@ had in its hands is lost for good; the rule is that each such loss is said where
 """
 
 import asyncio
+import contextlib
 import json
+from collections.abc import Mapping, Sequence
 
 from anchorbrowser import AsyncAnchorbrowser
 from bridge.emulator import Emulator, Options
-from kill.daemon import Daemon
 from kill.findings import Findings
 from kill.stage import Stage
 from waiting import wait_until
@@ -19,31 +20,108 @@ SIGNALED = "io.anchorbrowser.event.signaled"
 GAP = "dev.runbridge.source.gap"
 
 
+class _Signals:
+    """Sends numbered signals by the SDK, one after another, at random moments."""
+
+    def __init__(self, stage: Stage, sdk: AsyncAnchorbrowser) -> None:
+        self.sent: list[str] = []
+        self._stage, self._sdk = stage, sdk
+        self._one = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self._stage.moment(0.05)
+            await self.send()
+
+    async def send(self) -> None:
+        """The next one."""
+        self.sent.append(str(len(self.sent)))
+        await self._sdk.events.signal_event(NAME, data={"number": self.sent[-1]})
+        self._one.set()
+
+    async def one(self) -> None:
+        """Return as soon as one more is sent."""
+        self._one.clear()
+        await self._one.wait()
+
+    async def settle(self) -> None:
+        """Send until one arrives: then all before it have arrived, or never will."""
+        for _ in range(10):
+            await self.send()
+            last = self.sent[-1]
+            with contextlib.suppress(AssertionError):  # a dead waiter has got it
+                await wait_until(lambda: last in map(_number, self._stage.entries()), "the last signal", 3.0)
+                return
+
+
 async def killed_waits(stage: Stage, kills: int) -> Findings:
-    """E: signals at random moments; every other kill falls just behind one; later on dead waiters still take signals."""
+    """E: a third of the kills falls just behind a signal, a third leaves a waiter that takes one more, a third comes
+    after an answer that got lost.
+    """
     found = Findings(kills=kills)
     async with (
         Emulator(Options(runs=(), remember=10_000)) as emulator,
         AsyncAnchorbrowser(api_key="key", base_url=emulator.url, max_retries=0) as sdk,
     ):
-        sent: list[str] = []
-
-        async def signal() -> None:
-            sent.append(f"{NAME} {len(sent)}")
-            await sdk.events.signal_event(NAME, data={"n": sent[-1]})
-
+        signals = _Signals(stage, sdk)
         daemon = stage.daemon(_configuration(stage, emulator)).start()
-        for number in range(kills):
-            for _ in range(stage.random.randrange(8)):
-                await signal()
-                await stage.moment(0.03)
-            if number % 3 == 2:
-                emulator.faults.set(wait_fault="lost-answer", wait_fault_next=1)
-            emulator.faults.set(ghost_waiters=number > kills // 2)
-            await _strike(stage, daemon, emulator, just_behind=number % 2 == 0, signal=signal)
+
+        async def strike(kind: int) -> None:
+            """Let something go wrong, of three kinds; then a kill follows."""
+            emulator.faults.set(
+                ghost_waiters=kind == 1, wait_fault="lost-answer" if kind == 2 else "", wait_fault_next=1
+            )  # fmt: skip
+            await stage.moment(0.4)
+            if kind == 0:
+                await signals.one()
+                await stage.moment(0.004)
+
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(signals.run())
+            for number in range(kills):
+                waits = emulator.counts["event-wait"]
+                await wait_until(lambda waits=waits: emulator.counts["event-wait"] > waits + 1, "waits are armed", 20.0)
+                await strike(number % 3)
+                daemon.kill()
+                daemon.start()
+            sending.cancel()
         emulator.faults.clear()
-        await signal()
-        await _quiet(emulator, stage, sent)
+        await signals.settle()
         await stage.stop(found)
-    _judge([(entry["type"], entry["event"]) for entry in stage.entries()], sent, found)
+    _judge(list(stage.entries()), signals.sent, found)
     return found
+
+
+def _number(entry: Mapping[str, str]) -> str | None:
+    """The number of a signal; None for another event."""
+    return str(json.loads(entry["event"])["data"]["number"]) if entry["type"] == SIGNALED else None
+
+
+def _judge(entries: Sequence[Mapping[str, str]], sent: list[str], found: Findings) -> None:
+    """A signal may be missing only where a gap stands in the log between its neighbours, one gap for each."""
+    stored: list[str] = []
+    said: set[str] = set()
+    gaps = 0
+    for entry in entries:
+        number = _number(entry)
+        if number is None:
+            found.check(entry["type"] == GAP, f"an event of type {entry['type']}")
+            gaps += 1
+            continue
+        lost = range(int(stored[-1]) + 1 if stored else 0, int(number))
+        said |= {str(missing) for missing in list(lost)[:gaps]}
+        stored.append(number)
+        gaps = 0
+    found.count([number for number in sent if number not in said], stored)
+    gaps = sum(entry["type"] == GAP for entry in entries)
+    found.notes.append(f"{len(said)} of {len(sent)} signals were lost with a process or an answer, each said; {gaps} gaps")
+
+
+def _configuration(stage: Stage, emulator: Emulator) -> str:
+    return (
+        f'grace = "5s"\nspool = "{stage.directory}/spool"\n[redis]\nurl = "{stage.redis.url}"\n[http]\nlisten = ""\n'
+        f'[logging]\nformat = "json"\n[accounts.up]\nprovider = "anchor"\nbase_url = "{emulator.url}"\n'
+        f'api_key = "key"\n[sources.code]\naccount = "up"\nkind = "anchor.event.wait"\nevent = "{NAME}"\n'
+        'wait_timeout = "2s"\n'
+    )

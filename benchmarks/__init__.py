@@ -1,0 +1,1 @@
+"""Speed, latency and memory of the real daemon, beside other ways to do its job. `python -m benchmarks --help`."""

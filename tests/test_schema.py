@@ -1,0 +1,131 @@
+"""Holds the JSON Schema of the event to what the daemon really writes, and to the `cloudevents` package."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from daemon import Daemon, configuration, stream_source, wait_source
+from jsonschema import Draft202012Validator
+from judges import complaints, judged, schema
+from servers import RedisServer
+from upstream import CUT, HANG, Upstream, answer, ended, frame, stream
+from waiting import wait_until
+
+from bridge.event import Event
+
+VALID: dict[str, Any] = {
+    "specversion": "1.0",
+    "id": "evt_1",
+    "source": "https://api.bctrl.ai/runs/r",
+    "type": "ai.bctrl.navigation",
+    "subject": "r",
+    "time": "2026-06-25T12:00:05.123Z",
+    "datacontenttype": "application/json",
+    "sequence": "00000000000000000001",
+    "partitionkey": "r",
+    "recordedtime": "2026-06-25T12:00:06Z",
+    "data": {},
+}
+
+RUN = "/v2/runs/r/events/stream"
+GONE = "/v2/runs/gone/events/stream"
+WAIT = "/v1/events/otp/wait"
+
+
+def test_it_is_a_schema() -> None:
+    """The schema is valid by the specification it names (JSON Schema 2020-12)."""
+    Draft202012Validator.check_schema(schema())
+    assert schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+
+
+def test_it_knows_the_attributes_of_the_event_and_no_others() -> None:
+    """The schema's properties are those of the value that the bridge encodes, all named as CloudEvents asks."""
+    names = [field.encode_name for field in msgspec.structs.fields(Event)]
+    assert set(schema()["properties"]) == set(names)
+    assert all(name.isalnum() and name == name.lower() and len(name) <= 20 for name in names)
+
+
+def test_a_smallest_and_a_fullest_event_pass() -> None:
+    """The required attributes are enough, and every optional one may be there."""
+    optional = set(schema()["properties"]) - set(schema()["required"])
+    for event in (VALID, {**VALID, **dict.fromkeys(optional, "x")}):
+        assert judged(json.dumps(event).encode()) == event
+
+
+@pytest.mark.parametrize("name", schema()["required"])
+def test_a_missing_attribute_is_refused(name: str) -> None:
+    """Each required attribute is missed."""
+    assert complaints({key: value for key, value in VALID.items() if key != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("specversion", "0.3"),
+        ("id", ""),
+        ("id", 5),
+        ("source", ""),
+        ("source", "https://api.bctrl.ai/runs/a b"),
+        ("type", ""),
+        ("subject", ""),
+        ("time", "2026-06-25T12:00:05"),
+        ("time", "2026-06-25T12:00:05+02:00"),
+        ("time", "2026-06-25 12:00:05Z"),
+        ("time", "2026-06-25T12:00:05.Z"),
+        ("recordedtime", "now"),
+        ("datacontenttype", "text/plain"),
+        ("sequence", "1"),
+        ("sequence", "0000000000000000000x"),
+        ("sequence", "\u0661" * 20),
+        ("partitionkey", ""),
+        ("status", ""),
+        ("pageid", None),
+        ("runid", 7),
+        ("extra", "x"),
+        ("runId", "x"),
+        ("data_base64", "AA=="),
+    ],
+)
+def test_another_form_is_refused(name: str, value: object) -> None:
+    """A wrong value, and an attribute that is not in the table, is a complaint."""
+    assert complaints({**VALID, name: value})
+
+
+@pytest.mark.parametrize("data", [None, [], 0, "text", {"a": [{}]}])
+def test_data_is_whatever_the_upstream_says(data: object) -> None:
+    """`data` is any JSON value."""
+    assert not complaints({**VALID, "data": data})
+
+
+async def test_what_the_daemon_writes_passes(tmp_path: Path, start_server: Callable[..., RedisServer]) -> None:
+    """Every kind of event that the daemon puts into the log is valid, and its entry has the four fields in order."""
+    server = start_server("valkey")
+    expected = {
+        "ai.bctrl.navigation", "ai.bctrl.run.ended", "io.anchorbrowser.event.signaled",
+        "dev.runbridge.source.failed", "dev.runbridge.source.gap",
+    }  # fmt: skip
+
+    def entries() -> list[dict[str, str]]:
+        return [fields for _, fields in server.call("XRANGE", "bridge:{0}:events", "-", "+")]
+
+    async with Upstream() as upstream:
+        upstream.on(RUN, stream(frame("e1", pageId="p", kind="artifact"), frame("e2", name="\u20ac"), ended()))
+        upstream.on(GONE, answer(404, {"code": "run.not_found", "error": "no such run"}))
+        upstream.on(WAIT, answer(200, {"data": {"code": "1"}}), CUT, HANG)
+        sources = stream_source() + stream_source("gone", run="gone") + wait_source(wait_timeout="1s")
+        config = configuration(server.url, sources, bctrl=upstream.url, anchor=upstream.url, more='grace = "2s"')
+        async with Daemon(tmp_path, config) as daemon:
+            await wait_until(lambda: {fields["type"] for fields in entries()} >= expected, f"all of {expected}", 20)
+            daemon.kill()
+    events = {}
+    for fields in entries():
+        assert list(fields) == ["id", "type", "subject", "event"]
+        event = judged(fields["event"].encode())
+        assert {name: event[name] for name in ("id", "type", "subject")} | {"event": fields["event"]} == fields
+        assert event["partitionkey"] == event["subject"]
+        events[event["id"]] = event
+    first = events["e1"]
+    assert (first["category"], first["pageid"], first["runid"]) == ("file", "p", "r")
