@@ -280,7 +280,8 @@ async def test_failures_back_off(daemon: Callable[..., Daemon], upstream: Upstre
             await wait_until(lambda n=name: len(upstream.of(V2.format(n))) >= 2, f"a second try of {name}", 15.0)
         assert running.lines("worker.restarted") == []
     assert log.ids() == []
-    for name in FAILURES.keys() - {"loop"}:
+    # a GET that got no byte of an answer is sent once more by the HTTP client itself (RFC 9110, 9.2.2)
+    for name in FAILURES.keys() - {"loop", "cut"}:
         assert gaps(upstream.of(V2.format(name)))[0] >= 1.0, name
 
 

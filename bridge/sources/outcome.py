@@ -20,7 +20,7 @@ def complaint(body: bytes) -> str:
     """What an error body says, in one line: flat `{code, error}`, nested `{error: {code, message}}`, or text."""
     try:
         said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         said = None
     if not isinstance(said, dict):
         text = body.decode(errors="replace").strip()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 
 from anchorbrowser import AsyncAnchorbrowser
 from bridge.emulator import Emulator, Options
@@ -18,6 +19,17 @@ from waiting import wait_until
 NAME = "one time/code"
 SIGNALED = "io.anchorbrowser.event.signaled"
 GAP = "dev.runbridge.source.gap"
+
+
+class Before(Enum):
+    """What comes before a kill."""
+
+    SIGNAL = auto()
+    """A signal, by a few milliseconds: it is on its way, in memory, in the spool or in the log."""
+    GHOST = auto()
+    """Nothing; but the upstream gives the dead process one more signal."""
+    LOST = auto()
+    """An answer with a signal in it that got lost."""
 
 
 class _Signals:
@@ -55,10 +67,8 @@ class _Signals:
                 return
 
 
-async def killed_waits(stage: Stage, kills: int) -> Findings:
-    """E: a third of the kills falls just behind a signal, a third leaves a waiter that takes one more, a third comes
-    after an answer that got lost.
-    """
+async def killed_waits(stage: Stage, kills: int, kinds: Sequence[Before] = tuple(Before)) -> Findings:
+    """E: the bridge is killed, each time after something else of `kinds` has happened."""
     found = Findings(kills=kills)
     async with (
         Emulator(Options(runs=(), remember=10_000)) as emulator,
@@ -67,13 +77,11 @@ async def killed_waits(stage: Stage, kills: int) -> Findings:
         signals = _Signals(stage, sdk)
         daemon = stage.daemon(_configuration(stage, emulator)).start()
 
-        async def strike(kind: int) -> None:
-            """Let something go wrong, of three kinds; then a kill follows."""
-            emulator.faults.set(
-                ghost_waiters=kind == 1, wait_fault="lost-answer" if kind == 2 else "", wait_fault_next=1
-            )  # fmt: skip
+        async def strike(kind: Before) -> None:
+            lost = "lost-answer" if kind is Before.LOST else ""
+            emulator.faults.set(ghost_waiters=kind is Before.GHOST, wait_fault=lost, wait_fault_next=1)
             await stage.moment(0.4)
-            if kind == 0:
+            if kind is Before.SIGNAL:
                 await signals.one()
                 await stage.moment(0.004)
 
@@ -82,7 +90,7 @@ async def killed_waits(stage: Stage, kills: int) -> Findings:
             for number in range(kills):
                 waits = emulator.counts["event-wait"]
                 await wait_until(lambda waits=waits: emulator.counts["event-wait"] > waits + 1, "waits are armed", 20.0)
-                await strike(number % 3)
+                await strike(kinds[number % len(kinds)])
                 daemon.kill()
                 daemon.start()
             sending.cancel()
@@ -123,5 +131,5 @@ def _configuration(stage: Stage, emulator: Emulator) -> str:
         f'grace = "5s"\nspool = "{stage.directory}/spool"\n[redis]\nurl = "{stage.redis.url}"\n[http]\nlisten = ""\n'
         f'[logging]\nformat = "json"\n[accounts.up]\nprovider = "anchor"\nbase_url = "{emulator.url}"\n'
         f'api_key = "key"\n[sources.code]\naccount = "up"\nkind = "anchor.event.wait"\nevent = "{NAME}"\n'
-        'wait_timeout = "2s"\n'
+        'wait_timeout = "1s"\n'
     )

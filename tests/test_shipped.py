@@ -1,0 +1,140 @@
+"""What lies beside the package says what the package does: documents, unit, container file, pins."""
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bridge import facts
+from bridge.facts import Fact
+from bridge.observe import Observer, name_of
+from bridge.settings import load
+from bridge.settings.units import duration
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+
+def unit() -> configparser.SectionProxy:
+    """The service section of the unit; a key that stands twice keeps its last value."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[method-assign,assignment]
+    parser.read(ROOT / "systemd" / "runbridge.service")
+    return parser["Service"]
+
+
+def test_the_readme_example_is_a_configuration(tmp_path: Path) -> None:
+    """The README's configuration loads as it stands, given the key and a secret."""
+    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    key = tmp_path / "key"
+    key.write_text("sk_readme\n")
+    text = example.replace("/run/secrets/bctrl", str(key)).replace("whsec_...", "whsec_" + "MDEy" * 8)
+    (tmp_path / "bridge.toml").write_text(text)
+
+    settings = load(tmp_path / "bridge.toml", {})
+
+    assert list(settings.sources) == ["checkout"]
+    assert list(settings.destinations) == ["crm"]
+
+
+@pytest.mark.parametrize("document", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))])
+def test_links_between_documents_lead_somewhere(document: str) -> None:
+    """Every relative link names a file that is there."""
+    text = (ROOT / document).read_text()
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if not target.startswith("http"):
+            assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
+def test_every_log_line_is_in_the_operations_page() -> None:
+    """The table of log lines is the closed set of facts, no more and no less."""
+    named = set(re.findall(r"`([a-z]+(?:\.[a-z]+)+)`", OPERATIONS.split("## Log lines")[1].split("## Runbook")[0]))
+
+    assert named - {"logging.format", "http.listen"} == {name_of(kind) for kind in Fact.__subclasses__()}
+    assert facts.BridgeStarted in Fact.__subclasses__()
+
+
+def test_every_metric_is_in_the_operations_page() -> None:
+    """The table of metrics names those that there are."""
+    there = {family.name for family in Observer().registry.collect()}
+    named = set(re.findall(r"\| `(runbridge_\w+)`", OPERATIONS))
+
+    assert {name.removesuffix("_total") for name in named} == there
+
+
+def test_the_unit_waits_longer_than_the_grace() -> None:
+    """systemd gives the drain its time, and doesn't restart what a restart can't mend."""
+    service = unit()
+
+    assert float(service["TimeoutStopSec"]) > load_defaults()
+    assert service["RestartPreventExitStatus"] == "78"
+    assert service["ExecStart"].endswith("runbridge run --config /etc/runbridge/bridge.toml")
+    assert service["DynamicUser"] == "yes"
+
+
+def load_defaults() -> float:
+    """The default `grace` in seconds, as the reference states it."""
+    reference = (ROOT / "docs" / "configuration.md").read_text()
+    found = re.search(r"`grace`.*?`?\"(\d+s)\"", reference)
+    assert found is not None
+    return duration(found[1])
+
+
+@pytest.mark.parametrize("analyze", [path for path in [shutil.which("systemd-analyze")] if path])
+def test_systemd_accepts_the_unit(analyze: str, tmp_path: Path) -> None:
+    """`systemd-analyze verify` has nothing to say about the unit, but that the command isn't installed there."""
+    text = (ROOT / "systemd" / "runbridge.service").read_text()
+    there = tmp_path / "runbridge.service"
+    there.write_text(text.replace("/opt/runbridge/bin/runbridge", sys.executable))
+
+    done = subprocess.run([analyze, "verify", "--man=no", str(there)], capture_output=True, text=True, check=False)
+
+    assert "runbridge.service" not in done.stderr, done.stderr
+
+
+def test_the_container_runs_as_nobody_and_names_the_real_port() -> None:
+    """The image has a numeric user, the daemon's own port and stop signal, and no shell form."""
+    text = (ROOT / "Dockerfile").read_text()
+
+    assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
+    assert "EXPOSE 8380" in text
+    assert 'ENTRYPOINT ["runbridge"]' in text
+    assert "STOPSIGNAL SIGTERM" in text
+    assert ":latest" not in text
+
+
+def test_every_requirement_is_pinned() -> None:
+    """`constraints.txt` pins what the extras ask for, and names no address."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {line.split("==")[0].lower().replace("_", "-") for line in lines if line and not line.startswith("#")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
+    asked = {re.split(r"[\[>=<]", requirement)[0].lower() for requirement in [*project["dependencies"], *extras]}
+
+    assert asked <= pins
+    assert not any("://" in line for line in lines)
+
+
+def test_ci_runs_the_readme_command() -> None:
+    """`.ci/run` is executable and ends in `make test`, which the README names."""
+    script = ROOT / ".ci" / "run"
+
+    assert os.access(script, os.X_OK)
+    assert script.read_text().rstrip().endswith("make test")
+    assert "make test" in README
+    assert "make demo" in README
+
+
+def test_make_says_what_it_can() -> None:
+    """`make` alone lists the targets."""
+    done = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True)
+
+    for target in ("demo", "test", "kill", "bench", "check", "fmt"):
+        assert re.search(rf"make {target} ", done.stdout), target
