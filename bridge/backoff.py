@@ -62,8 +62,11 @@ class Pace:
         return self._budget.spend(now)
 
     def after_failure(self, retry_after: float | None = None, floor: float = 0.0) -> float:
-        """The connection brought nothing. `retry_after` (capped) and `floor`, the stream's `retry`, only lengthen."""
+        """The connection brought nothing. `floor`, the stream's `retry`, only lengthens the backoff.
+
+        A `retry_after` of more than nothing takes its place: capped, and no shorter than the first delay.
+        """
         delay = max(next(self._delays), min(floor, self._longest))
         if retry_after is None or retry_after <= 0:
             return delay
-        return min(retry_after, RETRY_AFTER_CAP) + self._random.uniform(0, min(1.0, retry_after / 10))
+        return max(self._first, min(retry_after, RETRY_AFTER_CAP)) + self._random.uniform(0, min(1.0, retry_after / 10))

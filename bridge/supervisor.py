@@ -14,7 +14,7 @@ from typing import Any
 from bridge.backoff import delays
 from bridge.facts import WorkerRestarted
 from bridge.ports import Observe
-from bridge.stop import Stop, within
+from bridge.stop import Stop, nap, within
 
 
 class Phase(Enum):
@@ -90,6 +90,6 @@ class Supervisor:
                     waits = delays(Random())
                 delay = next(waits)
                 self._observe(WorkerRestarted(worker.name, error, delay))
-                await self._stop.pause(delay)
+                await (nap(delay) if self._stop.is_set() else self._stop.pause(delay))
             else:
                 return

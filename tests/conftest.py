@@ -86,7 +86,7 @@ def start_server() -> Iterator[Callable[..., RedisServer]]:
         try:
             left = [key for server in servers if server.has_data for key in unknown_keys(server)]
         finally:
-            for server in servers:
+            for server in reversed(servers):  # a main server waits for its replicas
                 server.stop()
         assert not left, f"keys that are not in the key table: {left}"
 

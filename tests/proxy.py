@@ -14,6 +14,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from servers import RedisServer
+from waiting import wait_until
 
 
 class Answers(Enum):
@@ -77,8 +78,7 @@ class Proxy:
         self._listener.close()
         self.answers = Answers.PASS
         self.cut()
-        while self._writers:
-            await asyncio.sleep(0)
+        await wait_until(lambda: not self._writers, "all connections of the proxy closed")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

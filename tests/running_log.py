@@ -127,14 +127,31 @@ async def running_log(
 
 @contextlib.asynccontextmanager
 async def beside(*loops: Callable[[], Awaitable[Any]]) -> AsyncIterator[list[asyncio.Task[Any]]]:
-    """Run loops beside the block and cancel them at its end; an error of theirs is the test's."""
+    """Run loops beside the block and cancel them at its end; an error of theirs ends the block and is raised."""
+    parent = asyncio.current_task()
+    assert parent is not None
+    errors: list[BaseException] = []
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            errors.append(error)
+            parent.cancel()
+
     tasks = [asyncio.ensure_future(loop()) for loop in loops]
+    for task in tasks:
+        task.add_done_callback(ended)
     try:
         yield tasks
+    except asyncio.CancelledError:
+        if not errors:
+            raise
+        parent.uncancel()
     finally:
         for task in tasks:
+            task.remove_done_callback(ended)
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
-    for end in ends:
-        if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
-            raise end
+        errors += [end for end in ends if isinstance(end, Exception) and end not in errors]
+    if errors:
+        raise errors[0]

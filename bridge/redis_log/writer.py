@@ -171,7 +171,7 @@ class Writer:
 
     async def add(self, batch: Batch) -> int:
         """Take a batch, waiting for room first; the count of new events. Raises Moved, Fenced."""
-        while self.full:
+        while self.full and batch.records:
             await self._change()
         self._check()
         new = self.take(batch)
@@ -267,6 +267,8 @@ class Writer:
 
     def refused(self, error: Moved | Fenced) -> None:
         """The log stands elsewhere, or belongs to somebody else: every call raises this until `reset`."""
+        if self._error is not None:
+            return  # already said, and what was interrupted may still be ending
         self._error = error
         self._changed.set()
         if self._scope is not None:

@@ -143,6 +143,10 @@ def _judge(
         order = {id_: at for at, id_ in enumerate(ids)}
         found.disordered += sum(order[later] < order[earlier] for earlier, later in zip(firsts, firsts[1:], strict=False))
         found.disordered += sum(_overtaken(stories[earlier], stories[later], earlier) for earlier, later in zip(ids, ids[1:], strict=False))
+        for a,b in zip(ids, ids[1:]):
+            if _overtaken(stories[a],stories[b],a): print(a,poison(a),stories[a],b,stories[b],killed)
+        for a,b in zip(firsts, firsts[1:]):
+            if order[b]<order[a]: print(a,stories[a],b,stories[b],killed)
         found.missing += sum(stories[id_].taken is None for id_ in ids if not poison(id_))
     dead = [entry for _, entry in stage.redis.client().xrange(DEAD)]
     poisoned = [id_ for ids in sent.values() for id_ in ids if poison(id_)]
