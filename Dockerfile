@@ -3,8 +3,10 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY bridge ./bridge
-RUN python -m venv /opt/runbridge \
- && /opt/runbridge/bin/pip install --no-cache-dir --constraint constraints.txt '.[embedded]'
+# Both names, so that the build backend is the pinned one whichever pip this is.
+ENV PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+RUN python -m venv --without-pip /opt/runbridge \
+ && python -m pip --python /opt/runbridge/bin/python install --no-cache-dir '.[embedded]'
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="runbridge" \

@@ -76,8 +76,8 @@ def _latency(
     options: argparse.Namespace, url: str, directory: Path, figures: dict[str, object]
 ) -> list[tuple[str, str, str]]:
     seconds, rows = 5 if options.quick else 10, []
-    for name, webhook in (("alone", False), ("with one destination", True)):
-        found = latency.to_log(url, directory, rate=500, seconds=seconds, webhook=webhook)
+    for name, runs, webhook in (("one run", 1, False), ("10 runs and one destination", 10, True)):
+        found = latency.at_rate(url, directory, rate=500, seconds=seconds, runs=runs, webhook=webhook)
         figures[f"latency {name}"] = found
         for where, delay in found.items():
             said = f"p50 {delay.p50:.2f}, p99 {delay.p99:.2f}, most {delay.most:.1f} ms"

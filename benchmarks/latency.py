@@ -1,4 +1,4 @@
-"""Time from the upstream's write to the entry in the log, at a steady rate.
+"""Time from the upstream's write to the entry in the log, and to the webhook's receiver, at a steady rate.
 
 Measured with a reader that blocks in XREAD and looks at the same monotonic clock as the upstream: so its own wake-up
 and round trip are in the figure (an entry's id would be exact to the millisecond only).
@@ -34,13 +34,18 @@ def delays(values: list[float]) -> Delays:
     return Delays(at(0.5), at(0.99), ordered[-1], len(ordered))
 
 
-def to_log(upstream: str, directory: Path, *, rate: int, seconds: int, webhook: bool) -> dict[str, Delays]:
-    """`log`, and with a destination `webhook`: the delays of `rate` events a second for `seconds` s."""
+def at_rate(
+    upstream: str, directory: Path, *, rate: int, seconds: int, runs: int = 1, webhook: bool = False
+) -> dict[str, Delays]:
+    """`log`, and with a destination `webhook`: the delays of `rate` events a second, of all `runs` together.
+
+    With a destination there should be several runs: the events of one run are sent one after another.
+    """
     events = WARM_UP + rate * seconds
-    run = f"paced-{events}-{rate}"
+    names = [f"paced-{events // runs}-{rate // runs}-{at}" for at in range(runs)]
     with Valkey(directory) as server, python("benchmarks.receiver", directory=directory) as receiver:
         address = f"http://127.0.0.1:{receiver.line()}/"
-        with daemon(directory, upstream, server, run, webhook=address if webhook else "") as child:
+        with daemon(directory, upstream, server, *names, webhook=address if webhook else "") as child:
             found = {"log": delays(_read(server, events, seconds + 30))}
             child.check()
             if webhook:

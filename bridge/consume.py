@@ -45,12 +45,11 @@ class _Waits:
 
     async def recover(self) -> None:
         """What an earlier life left: signals in the spool, and a wait whose end nobody has seen."""
-        left = self._spool.left(self._source.id)
-        for batch in left:
-            await self._store(batch)
-        if left:
-            self._spool.drop(self._source.id)
-        if self._writer.position.armed:
+        saved = 0
+        for batch in self._spool.left(self._source.id):
+            saved += await self._store(batch)
+        self._spool.drop(self._source.id)
+        if self._writer.position.armed and not saved:  # what was saved is what that wait brought
             await self._lost("the bridge ended while a wait was under way")
 
     async def run(self) -> None:
@@ -69,7 +68,8 @@ class _Waits:
                 async for batch in batches:
                     if batch.records:
                         await self._keep(batch)
-                    await self._healthy()
+                    if not batch.broken:
+                        await self._healthy()
         except SourceRefused as refused:
             return await self._refused(refused)
         except SourceError as error:
@@ -113,17 +113,17 @@ class _Waits:
         self._observe(LossPossible(self._source.id, reason))
         await self._store(self._source.lost(reason))
 
-    async def _store(self, batch: Batch) -> None:
-        """Return when the batch is in the log, however often the log moves meanwhile. Raises Fenced."""
+    async def _store(self, batch: Batch) -> int:
+        """Return when the batch is in the log, however often the log moves meanwhile; its new events. Raises Fenced."""
         while True:
             try:
-                await self._writer.add(batch)
+                new = await self._writer.add(batch)
                 await self._writer.stored()
             except Moved:
                 await self._reload()
             else:
                 self._stored = self._writer.position.sequence
-                return
+                return new
 
     async def _armed(self, *, armed: bool) -> bool:
         """Mark the wait durably; False if the bridge stops before the log takes the mark."""

@@ -59,7 +59,8 @@ class HttpApi:
         return web.json_response(body, status=200 if readiness.ready else 503)
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")  # any bytes may be sent
         if self._token is not None and not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
-            return web.json_response({"error": "a bearer token is needed"}, status=401)
+            challenge = {"WWW-Authenticate": "Bearer"}
+            return web.json_response({"error": "a bearer token is needed"}, status=401, headers=challenge)
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

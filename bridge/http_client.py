@@ -31,13 +31,15 @@ READ_BUFFER = 1 << 16
 MAX_REDIRECTS = 3
 REDIRECTS = {301, 302, 303, 307, 308}
 
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""All that IANA gives out of IPv6. Forms that embed an IPv4 address (mapped, translated, NAT64) lie outside."""
 # What `is_global` of Python 3.11 to 3.13 lets through, though it reaches inside or nowhere (measured):
-# NAT64, IPv4-compatible, 6to4, Teredo and site-local forms, SRv6 and documentation prefixes, 6to4 relays, multicast.
+# 6to4, Teredo and ORCHID forms, documentation prefixes, 6to4 relays, multicast, shared address space.
 _DENIED = tuple(
     ipaddress.ip_network(network)
     for network in (
-        "64:ff9b::/96", "64:ff9b:1::/48", "::/96", "2002::/16", "2001::/32", "fec0::/10", "5f00::/16", "3fff::/20",
-        "224.0.0.0/4", "ff00::/8", "192.88.99.0/24", "240.0.0.0/4", "0.0.0.0/8", "100.64.0.0/10",
+        "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+        "224.0.0.0/4", "192.0.0.0/24", "192.88.99.0/24", "240.0.0.0/4", "0.0.0.0/8", "100.64.0.0/10",
     )
 )  # fmt: skip
 
@@ -49,6 +51,8 @@ def forbidden(address: str, allowed: Sequence[Network]) -> bool:
         ip = ip.ipv4_mapped
     if any(ip in network for network in allowed if network.version == ip.version):
         return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip not in _GLOBAL_UNICAST:
+        return True
     return not ip.is_global or any(ip in network for network in _DENIED if network.version == ip.version)
 
 

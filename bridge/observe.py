@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 from structlog.typing import EventDict
 
 from bridge import facts
@@ -75,6 +75,7 @@ class Observer:
     """The bridge's `observe`. `registry` holds its metrics."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # they double the series and say nothing that a scrape doesn't
         self.registry = CollectorRegistry()
         self._log = structlog.get_logger()
         self._last: dict[tuple[type[Fact], str], object] = {}
@@ -114,7 +115,9 @@ class Observer:
             self._log.log(level, self._names[kind], **_fields(fact))
 
     def _changed(self, fact: Fact) -> bool:
-        """False where a source only repeats what its last line said."""
+        """False where a source or a lane only repeats what its last line said."""
+        if isinstance(fact, facts.LaneHeld):
+            return fact.attempts <= 1
         if not isinstance(fact, facts.SourceConnected | facts.SourceInterrupted | facts.SourceFailed):
             return True
         key = (Fact, fact.source)

@@ -48,10 +48,9 @@ def unknown_keys(server: RedisServer) -> list[str]:
 
 @pytest.fixture(scope="session")
 def shared_servers() -> Iterator[dict[str, RedisServer]]:
-    """The servers shared by all tests, started when the first test asks for one."""
-    servers: dict[str, RedisServer] = {}
+    """The servers shared by all tests: empty at the start of each, to be used but not configured."""
     with TemporaryDirectory(prefix="log-") as directory:
-        servers.update({flavour: RedisServer(flavour, Path(directory) / flavour) for flavour in FLAVOURS})
+        servers = {flavour: RedisServer(flavour, Path(directory) / flavour).start() for flavour in FLAVOURS}
         yield servers
         for server in servers.values():
             server.stop()
@@ -66,10 +65,7 @@ def flavour(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def server(flavour: str, shared_servers: dict[str, RedisServer]) -> RedisServer:
     """A server shared with other tests, empty at the start: its data may be changed, its configuration not."""
-    found = shared_servers[flavour]
-    if not found.running:
-        found.start()
-    return found
+    return shared_servers[flavour]
 
 
 @pytest.fixture
@@ -86,8 +82,8 @@ def start_server() -> Iterator[Callable[..., RedisServer]]:
         try:
             left = [key for server in servers if server.has_data for key in unknown_keys(server)]
         finally:
-            for server in reversed(servers):  # a main server waits for its replicas
-                server.stop()
+            for server in servers:
+                server.kill()
         assert not left, f"keys that are not in the key table: {left}"
 
 
@@ -104,8 +100,7 @@ def _only_known_keys(request: pytest.FixtureRequest) -> Iterator[None]:
     if "shared_servers" not in request.fixturenames:
         return
     servers: dict[str, RedisServer] = request.getfixturevalue("shared_servers")
-    running = [server for server in servers.values() if server.running]
-    left = [key for server in running for key in unknown_keys(server)]
-    for server in running:
+    left = [key for server in servers.values() for key in unknown_keys(server)]
+    for server in servers.values():
         server.call("FLUSHALL")
     assert not left, f"keys that are not in the key table: {left}"

@@ -54,8 +54,9 @@ def stream_source(id_: str = "s", *, run: str = "r", **keys: Any) -> str:
 
 
 def wait_source(id_: str = "w", *, event: str = "otp", **keys: Any) -> str:
-    """A source of kind anchor.event.wait."""
-    return _source(id_, {"account": "anchor", "kind": "anchor.event.wait", "event": event, **keys})
+    """A source of kind anchor.event.wait; its waits last a second unless told."""
+    named = {"account": "anchor", "kind": "anchor.event.wait", "event": event}
+    return _source(id_, {**named, "wait_timeout": "1s", **keys})
 
 
 def _source(id_: str, keys: dict[str, Any]) -> str:

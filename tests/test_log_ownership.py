@@ -115,7 +115,7 @@ async def test_everything_forgotten_by_an_older_copy_is_fetched_again_once(
     start_server: Callable[..., RedisServer], flavour: str, tmp_path: Path
 ) -> None:
     """Redis killed and put back to an older copy of its files: busy, idle and ended sources append the rest once."""
-    server = start_server(flavour, appendonly="yes")
+    server = start_server(flavour, appendonly="yes", appendfsync="always")
     keys = Keys("bridge", 0)
     busy, idle, ended = sources = [Upstream(name) for name in ("busy", "idle", "ended")]
 

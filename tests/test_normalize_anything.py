@@ -73,11 +73,9 @@ def usable(value: object) -> bool:
 
 def meant(frame: Frame) -> str:
     """What has to become of a frame, by CONTRACT D.3 and D.4 read a second time."""
-    if frame.event == "heartbeat":
-        return "ignored"
     if frame.event == "error" and not frame.own_id:
         return "broken"
-    if frame.data in {b"", b"[DONE]"}:
+    if frame.event == "heartbeat" or frame.data in {b"", b"[DONE]"}:
         return "ignored"
     promised = frame.own_id or frame.event in {"run.event", "runtime.event", "run.ended", "message"}
     fields = said(frame.data)

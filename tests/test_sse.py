@@ -1,4 +1,4 @@
-"""Holds `bridge.sse` to the shipped cases, to a literal second implementation and to its bounds; no I/O."""
+"""Holds `bridge.sse` to the shipped cases, to a literal second implementation and to its bounds. Opens no socket."""
 
 import base64
 import json
@@ -19,8 +19,8 @@ from literal_sse import interpret
 from bridge.sse import MAX_LINE_BYTES, MAX_RETRY_MS, Decoder, Frame
 
 CASES = json.loads((Path(__file__).parent / "sse_cases.json").read_text("utf-8"))["cases"]
-DEFAULT_BOUND = 8 * 1024 * 1024
 MIB = 1024 * 1024
+DEFAULT_BOUND = 8 * MIB
 
 # What random streams are made of: where decoders go wrong, in lines that often enough make a frame.
 STARTS = [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf", b"\xef\xbb", b"\xff\xfe"]

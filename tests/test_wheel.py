@@ -1,9 +1,11 @@
 """The package is whole as a wheel: every file it needs is in it, and it runs from there."""
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import files
 from pathlib import Path
 
 import pytest
@@ -11,38 +13,54 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from the checkout, or the one that RUNBRIDGE_WHEEL names where there is no checkout."""
-    given = os.environ.get("RUNBRIDGE_WHEEL")
-    if given:
-        return Path(given)
-    directory = tmp_path_factory.mktemp("wheel")
+def build(site: Path, work: Path) -> None:
+    """Unpack a wheel built from the checkout into `site`."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "--wheel-dir", str(directory), str(ROOT)], check=True)
-    (built,) = directory.glob("runbridge-*.whl")
-    return built
+    subprocess.run([*command, "--wheel-dir", str(work), str(ROOT)], check=True)
+    (built,) = work.glob("runbridge-*.whl")
+    zipfile.ZipFile(built).extractall(site)
 
 
-def test_the_wheel_holds_what_is_read_at_run_time(wheel: Path) -> None:
-    """Scripts, schema and the typing marker are in the wheel; tests are not."""
-    names = zipfile.ZipFile(wheel).namelist()
-
-    for needed in ("append", "arm", "open_source", "open_destination", "take", "settle", "trim"):
-        assert f"bridge/redis_log/lua/{needed}.lua" in names
-    assert "bridge/schema/event.schema.json" in names
-    assert "bridge/py.typed" in names
-    assert not any(name.startswith("tests") for name in names)
+def gather(site: Path) -> None:
+    """Copy into `site` what the installed wheel brought; its command stands outside and is left out, as bytecode is."""
+    for file in files("runbridge") or []:
+        if file.parts[0] != ".." and file.suffix != ".pyc":
+            target = site / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(file.locate()), target)
 
 
-def test_the_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    """Unpacked elsewhere, the command checks a configuration with its own files alone."""
-    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the wheel's files alone: built from the checkout, or the installed one's if bridge/ is gone."""
+    directory = tmp_path_factory.mktemp("site")
+    if (ROOT / "bridge").is_dir():
+        build(directory, tmp_path_factory.mktemp("wheel"))
+    else:
+        gather(directory)
+    return directory
+
+
+def test_the_wheel_holds_what_is_read_at_run_time(site: Path) -> None:
+    """Scripts, schema, typing marker, command and licence are in the wheel; nothing but the package is."""
+    for script in ("append", "arm", "open_source", "open_destination", "take", "settle", "trim"):
+        assert (site / "bridge" / "redis_log" / "lua" / f"{script}.lua").is_file()
+    assert (site / "bridge" / "schema" / "event.schema.json").is_file()
+    assert (site / "bridge" / "py.typed").is_file()
+
+    (metadata,) = site.glob("runbridge-*.dist-info")
+    assert "runbridge = bridge.__main__:main" in (metadata / "entry_points.txt").read_text()
+    assert (metadata / "licenses" / "LICENSE").is_file()
+    assert {path.name for path in site.iterdir()} == {"bridge", metadata.name}
+
+
+def test_the_wheel_runs_without_the_checkout(site: Path, tmp_path: Path) -> None:
+    """Elsewhere, the command checks a configuration with the wheel's files alone."""
     (tmp_path / "bridge.toml").write_text(
         '[accounts.b]\nprovider = "bctrl"\napi_key = "k"\n'
         '[sources.s]\naccount = "b"\nkind = "bctrl.run-events.stream"\nrun = "r"\n'
     )
-    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "site")}
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(site)}
     program = "import bridge, bridge.redis_log.scripts; print(bridge.__file__)"
 
     where = subprocess.run(
@@ -53,5 +71,5 @@ def test_the_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> Non
         env=environ, cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
-    assert where.stdout.startswith(str(tmp_path / "site"))
+    assert where.stdout.startswith(str(site))
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
@@ -82,6 +83,11 @@ class Exchange:
     def cut(self) -> None:
         """Break the connection off (RST)."""
         self.writer.transport.abort()
+
+
+def gaps(requests: Sequence[Request]) -> list[float]:
+    """Seconds from the end of each request to the beginning of the next."""
+    return [later.at - (earlier.until or later.at) for earlier, later in pairwise(requests)]
 
 
 Script = Callable[[Exchange], Awaitable[None]]
@@ -176,7 +182,7 @@ class Upstream:
         self._scripts: dict[str, list[Script]] = {}
         self._port = 0
         self._server: asyncio.Server | None = None
-        self._talks: set[asyncio.Task[None]] = set()
+        self._talks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def url(self) -> str:
@@ -209,15 +215,17 @@ class Upstream:
         """Refuse connections from now on, and break off those there are."""
         if self._server is not None:
             self._server.close()
-        for talk in self._talks:
+        talks = dict(self._talks)
+        for talk in talks:
             talk.cancel()
-        if self._talks:
-            await asyncio.wait(self._talks)
+        await asyncio.gather(*talks, return_exceptions=True)
+        for writer in talks.values():  # a talk that was cancelled before it began has not closed its own
+            await _close(writer)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talk = asyncio.create_task(self._talk(reader, writer))
-        self._talks.add(talk)
-        talk.add_done_callback(self._talks.discard)
+        self._talks[talk] = writer
+        talk.add_done_callback(self._talks.pop)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -229,15 +237,19 @@ class Upstream:
                 await _play(self._script(request), Exchange(request, writer), reader)
             finally:
                 request.until = time.monotonic()
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        await _close(writer)
 
     def _script(self, request: Request) -> Script:
         scripts = self._scripts.get(request.path)
         if not scripts:
             return answer(404, {"code": "route.not_found", "error": f"no script for {request.path}"})
         return scripts.pop(0) if len(scripts) > 1 else scripts[0]
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

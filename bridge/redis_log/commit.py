@@ -25,6 +25,8 @@ MAX_PARKED = 10_000
 """Parked records kept per partition; the oldest go first."""
 HEARTBEAT = 2.0
 """Seconds between looks at an idle connection, so that a Redis put back to an older copy is noticed."""
+STARTING = "STARTING"
+"""Why the log takes no writes before its first answer."""
 WRITES_REFUSED = {"OOM", "READONLY", "MISCONF", "NOPERM", "NOREPLICAS", "WRONGTYPE", "ERROR", "ERR"}
 """Words of a Redis that answers, but takes no writes: only a write shows that this is over."""
 
@@ -52,7 +54,7 @@ class Committer:
     ) -> None:  # fmt: skip
         self.keys = keys
         self.memory = 0
-        self.blocked: str | None = "STARTING"
+        self.blocked: str | None = STARTING
         self._link = Link(server, keys.events)
         self._instance = instance
         self._window = window
@@ -234,6 +236,6 @@ class Committer:
             self._observe(LogBlocked(error.code, str(error)))
 
     def _unblock(self) -> None:
-        if self.blocked is not None:
-            self.blocked = None
+        before, self.blocked = self.blocked, None
+        if before not in {None, STARTING}:
             self._observe(LogRestored())

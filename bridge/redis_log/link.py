@@ -5,7 +5,7 @@ Refuses to retry anything: a lost answer reaches the caller, who knows whether s
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ from bridge.errors import LogUnavailable
 
 SOCKET_TIMEOUT = 5.0
 """Seconds for one answer; a blocking read must block for less."""
+LOOKUP_TIMEOUT = 1.0
+"""Seconds for one of several nodes to say where the log is."""
 
 Argument = str | bytes | float
 Command = Sequence[Argument]
@@ -47,9 +49,10 @@ class Server:
 
 async def _ask(connection: AbstractConnection, *args: str) -> Reply:
     try:
-        await connection.connect()
-        await connection.send_command(*args, check_health=False)
-        return await connection.read_response()
+        async with asyncio.timeout(LOOKUP_TIMEOUT):
+            await connection.connect()
+            await connection.send_command(*args, check_health=False)
+            return await connection.read_response()
     finally:
         await connection.disconnect(nowait=True)
 
@@ -72,7 +75,7 @@ async def _sentinel_master(server: Server) -> dict[str, Any]:
     for host, port in _seeds(server):
         try:
             found = await _ask(
-                Connection(host=host, port=port, socket_timeout=1.0, protocol=2),
+                Connection(host=host, port=port, socket_timeout=None, protocol=2),
                 "SENTINEL", "get-master-addr-by-name", service,
             )  # fmt: skip
         except (RedisError, OSError) as error:
@@ -95,7 +98,7 @@ async def _cluster_node(server: Server, key: str) -> dict[str, Any]:
     for host, port in _seeds(server):
         address: dict[str, Any] = {"host": host, "port": port, "protocol": 2, **_credentials(server)}
         try:
-            ranges = await _ask(Connection(socket_timeout=1.0, **address), "CLUSTER", "SLOTS")
+            ranges = await _ask(Connection(socket_timeout=None, **address), "CLUSTER", "SLOTS")
         except (RedisError, OSError) as error:
             reasons.append(f"{host}:{port}: {error}")
             continue
@@ -108,7 +111,9 @@ async def _cluster_node(server: Server, key: str) -> dict[str, Any]:
 
 async def _connection(server: Server, key: str) -> AbstractConnection:
     scheme = urlsplit(server.url).scheme
-    options: dict[str, Any] = {"socket_timeout": SOCKET_TIMEOUT, "protocol": 2, "client_name": "runbridge"}
+    # Time-outs are set where the calls are made: the connection's own goes through asyncio.wait_for, which before
+    # Python 3.12 loses a cancellation that comes with the result, and a worker that was told to end goes on for ever.
+    options: dict[str, Any] = {"socket_timeout": None, "protocol": 2, "client_name": "runbridge"}
     if scheme == "redis+sentinel":
         return Connection(**options | await _sentinel_master(server))
     if scheme == "redis+cluster":
@@ -127,7 +132,8 @@ def classify(error: Exception) -> LogUnavailable:
     code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
     if not isinstance(error, ResponseError) and not (code.isalpha() and code.isupper()):
         code = "CONNECTION"
-    return LogUnavailable(code if code.isupper() else "ERROR", str(error))
+    said = str(error) or f"no answer within {SOCKET_TIMEOUT:g} s"
+    return LogUnavailable(code if code.isupper() else "ERROR", said)
 
 
 class Link:
@@ -141,6 +147,8 @@ class Link:
         self._key = key
         self._connection: AbstractConnection | None = None
         self._lock = asyncio.Lock()
+        self._known: set[str] = set()
+        """Digests of the scripts that this connection has sent by text."""
         self.generation = 0
 
     @property
@@ -157,31 +165,27 @@ class Link:
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
         """The answers in order; one that is an error is a `ResponseError` in its place. Raises LogUnavailable."""
-        async with self._lock:
-            try:
-                connection = self._connection or await self._connect()
-                # hiredis packs a batch five times as fast as the connection's own method (measured)
-                packed = [pack_command(tuple(command)) for command in commands]  # type: ignore[arg-type]
-                await connection.send_packed_command(packed, check_health=False)
-                return [await self._answer(connection) for _ in commands]
-            except LogUnavailable:
-                raise
-            except (RedisError, OSError, TimeoutError) as error:
-                await self._drop()
-                raise classify(error) from error
-            except asyncio.CancelledError:
-                await self._drop()
-                raise
+        return await self._exchange(lambda: commands)
 
     async def scripts(self, calls: Iterable[tuple["Script", Command]]) -> list[Reply]:
-        """Run scripts in one round trip, by digest; those the server doesn't know (any more) by text."""
+        """Run scripts in one round trip, in this order: by text until this connection knows them, then by digest.
+
+        Where the server has forgotten all of them, they are sent again. One forgotten among others is an error in its
+        place (NOSCRIPT): it would run behind those that should have followed it.
+        """
         calls = list(calls)
-        replies = await self.pipeline([("EVALSHA", script.sha, script.keys, *args) for script, args in calls])
-        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:
-            again = [("EVAL", calls[at][0].text, calls[at][0].keys, *calls[at][1]) for at in unknown]
-            for at, reply in zip(unknown, await self.pipeline(again), strict=True):
-                replies[at] = reply
+        replies = await self._evaluate(calls)
+        if all(isinstance(reply, NoScriptError) for reply in replies):
+            replies = await self._evaluate(calls)
+        return replies
+
+    async def _evaluate(self, calls: Sequence[tuple["Script", Command]]) -> list[Reply]:
+        replies = await self._exchange(lambda: [self._evaluation(script, args) for script, args in calls])
+        for (script, _), reply in zip(calls, replies, strict=True):
+            if isinstance(reply, NoScriptError):
+                self._known.discard(script.sha)
+            elif not isinstance(reply, Exception):
+                self._known.add(script.sha)
         return replies
 
     async def script(self, script: "Script", *args: Argument) -> Reply:
@@ -196,16 +200,45 @@ class Link:
         async with self._lock:
             await self._drop()
 
+    async def _exchange(self, commands: Callable[[], Sequence[Command]]) -> list[Reply]:
+        async with self._lock:
+            try:
+                connection = self._connection or await self._connect()
+                # hiredis packs a batch five times as fast as the connection's own method (measured)
+                packed = [pack_command(tuple(command)) for command in commands()]  # type: ignore[arg-type]
+                async with asyncio.timeout(SOCKET_TIMEOUT):
+                    await connection.send_packed_command(packed, check_health=False)
+                return [await self._answer(connection) for _ in packed]
+            except LogUnavailable:
+                raise
+            except (RedisError, OSError, TimeoutError) as error:
+                await self._drop()
+                raise classify(error) from error
+            except asyncio.CancelledError:
+                await self._drop()
+                raise
+
+    def _evaluation(self, script: "Script", args: Command) -> Command:
+        if script.sha in self._known:
+            return ("EVALSHA", script.sha, script.keys, *args)
+        return ("EVAL", script.text, script.keys, *args)
+
     async def _connect(self) -> AbstractConnection:
         connection = await _connection(self._server, self._key)
-        await connection.connect()
+        try:
+            async with asyncio.timeout(SOCKET_TIMEOUT):
+                await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         self._connection = connection
         self.generation += 1
         return connection
 
     async def _answer(self, connection: AbstractConnection) -> Reply:
         try:
-            return await connection.read_response()
+            async with asyncio.timeout(SOCKET_TIMEOUT):
+                return await connection.read_response()
         except ResponseError as error:
             if error.status_code in ("MOVED", "ASK", "READONLY"):
                 await self._drop()  # the partition lives elsewhere by now: look it up again
@@ -214,6 +247,7 @@ class Link:
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        self._known.clear()
         if connection is not None:
             await connection.disconnect(nowait=True)
 

@@ -55,7 +55,10 @@ class EventWait(Subscription):
                 "POST", self._url, headers=headers, body=self._body, total=self._timeout + MARGIN
             ) as response:
                 if response.status == 200:
-                    yield self._signal(await response.read(MAX_BODY + 1))
+                    batch = self._signal(await response.read(MAX_BODY + 1))
+                    yield batch
+                    if batch.broken:
+                        raise SourceError(batch.broken)
                     return
                 body = await response.read(ERROR_BODY)
         except HttpError as error:
@@ -69,15 +72,20 @@ class EventWait(Subscription):
 
     def _signal(self, body: bytes) -> Batch:
         if len(body) > MAX_BODY:
-            return Batch([Parked(f"oversized: more than {MAX_BODY} bytes", body[:MAX_BODY])])
+            return _park(f"oversized: more than {MAX_BODY} bytes", body[:MAX_BODY])
         try:
             body.decode()
             data = msgspec.json.decode(body, type=_Answer).data
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            return Batch([Parked(f"no signal in the answer: {error}", body)])
+            return _park(f"no signal in the answer: {error}", body)
         received = rfc3339(now())
         event = Event(
             id=uuid7(), source=self.resource, type="io.anchorbrowser.event.signaled", subject=self.subject,
             time=received, partitionkey=self.subject, data=msgspec.Raw(bytes(data)),
         )  # fmt: skip
         return Batch([event])
+
+
+def _park(reason: str, body: bytes) -> Batch:
+    """An answer that can't be read is kept, and asked for again after a while: it may be the answer to every wait."""
+    return Batch([Parked(reason, body)], broken=reason)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Findings:
         self.events += len(sent)
         self.duplicates += len(arrived) - len(firsts)
         self.missing += len(sent) - len(known)
-        self.disordered += sum(later < earlier for earlier, later in zip(known, known[1:], strict=False))
+        self.disordered += sum(later < earlier for earlier, later in pairwise(known))
         if unknown := [id_ for id_ in firsts if id_ not in order]:
             self.faults.append(f"{len(unknown)} entries that nobody sent, such as {unknown[0]}")
 

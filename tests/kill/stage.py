@@ -135,6 +135,6 @@ def streams(redis_url: str, upstream: Upstream, more: str = "") -> str:
         f'[sources.{name}]\naccount = "up"\nkind = "bctrl.run-events.stream"\nrun = "{name}"\n' for name in upstream.runs
     )
     return (
-        f'grace = "5s"\n[redis]\nurl = "{redis_url}"\n[http]\nlisten = ""\n[logging]\nlevel = "debug"\nformat = "json"\n'
+        f'grace = "5s"\n[redis]\nurl = "{redis_url}"\n[http]\nlisten = ""\n[logging]\nformat = "json"\n'
         f'[accounts.up]\nprovider = "bctrl"\nbase_url = "{upstream.url}"\napi_key = "key"\n{sources}{more}'
     )

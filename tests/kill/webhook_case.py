@@ -6,10 +6,10 @@ get more attempts than it has because a restart forgot some.
 
 import asyncio
 import contextlib
-import json
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from random import Random
 from typing import Self
 
@@ -141,12 +141,8 @@ def _judge(
     for subject, ids in sent.items():
         firsts = receiver.order[subject]
         order = {id_: at for at, id_ in enumerate(ids)}
-        found.disordered += sum(order[later] < order[earlier] for earlier, later in zip(firsts, firsts[1:], strict=False))
-        found.disordered += sum(_overtaken(stories[earlier], stories[later], earlier) for earlier, later in zip(ids, ids[1:], strict=False))
-        for a,b in zip(ids, ids[1:]):
-            if _overtaken(stories[a],stories[b],a): print(a,poison(a),stories[a],b,stories[b],killed)
-        for a,b in zip(firsts, firsts[1:]):
-            if order[b]<order[a]: print(a,stories[a],b,stories[b],killed)
+        found.disordered += sum(order[later] < order[earlier] for earlier, later in pairwise(firsts))
+        found.disordered += sum(_overtaken(stories[earlier], stories[later], earlier) for earlier, later in pairwise(ids))
         found.missing += sum(stories[id_].taken is None for id_ in ids if not poison(id_))
     dead = [entry for _, entry in stage.redis.client().xrange(DEAD)]
     poisoned = [id_ for ids in sent.values() for id_ in ids if poison(id_)]

@@ -1,0 +1,196 @@
+"""Holds log lines and counters to the closed set of facts: each with its name, its level and no repetition."""
+
+import inspect
+import json
+import logging
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import pytest
+import structlog
+
+from bridge import facts
+from bridge.facts import Fact
+from bridge.observe import LEVELS, Observer, configure_logs, name_of
+
+FACTS = [kind for _, kind in inspect.getmembers(facts, inspect.isclass) if issubclass(kind, Fact) and kind is not Fact]
+OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
+
+
+@pytest.fixture(autouse=True)
+def _quiet_again() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+
+
+def made(kind: type[Fact], **given: Any) -> Fact:
+    """A fact of this kind with some value in every field."""
+    some = {str: "a text", int: 1, float: 1.5, bool: True, BaseException: ValueError("no"), NoneType: None}
+    hints = get_type_hints(kind)
+    values = {name: some[(get_args(hint) or (hint,))[-1]] for name, hint in hints.items()}
+    return kind(**values | given)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What was logged since the last look; nothing goes to standard output."""
+    out, err = capsys.readouterr()
+    assert not out
+    return [json.loads(line) for line in err.splitlines()]
+
+
+def observed(capsys: pytest.CaptureFixture[str], *seen: Fact) -> list[dict[str, Any]]:
+    """The lines of an observer that sees these facts."""
+    configure_logs("debug", "json")
+    observe = Observer()
+    for fact in seen:
+        observe(fact)
+    return lines(capsys)
+
+
+def level_of(kind: type[Fact]) -> str:
+    """The level's name; empty where it is only counted."""
+    level = LEVELS.get(kind, logging.INFO)
+    return logging.getLevelName(level).lower() if level else ""
+
+
+@pytest.mark.parametrize("kind", FACTS)
+def test_a_fact_is_one_line(kind: type[Fact], capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, level, time in UTC and every field, in one line of JSON; one that is only counted has none."""
+    fact = made(kind)
+    if not level_of(kind):
+        assert observed(capsys, fact) == []
+        return
+    (line,) = observed(capsys, fact)
+    assert line.pop("event") == name_of(kind)
+    assert line.pop("level") == level_of(kind)
+    assert datetime.fromisoformat(line.pop("timestamp")).utcoffset() is not None
+    line.pop("exception", None)
+    expected = {name: getattr(fact, name) for name in get_type_hints(kind)}
+    if "event" in expected:
+        expected["event_id"] = expected.pop("event")
+    if isinstance(expected.get("error"), BaseException):
+        expected["error"] = "ValueError: no"
+    assert line == expected
+
+
+def test_the_set_is_closed() -> None:
+    """The names and levels are those that the operators' page lists, no more and no fewer."""
+    listed: dict[str, str] = {}
+    for names, level in re.findall(r"^\| ((?:`[a-z.]+`(?:, )?)+) \| (\w+) \|", OPERATIONS.read_text(), re.MULTILINE):
+        listed |= dict.fromkeys(re.findall(r"`([a-z.]+)`", names), level)
+    assert listed == {name_of(kind): level_of(kind) or "counted" for kind in FACTS}
+    assert set(LEVELS) <= set(FACTS)
+
+
+def test_only_facts_are_observed() -> None:
+    """What is not in the set is a mistake of the caller, not a line."""
+    observe = Observer()
+
+    class Rumour(Fact):
+        """Nothing that happened."""
+
+    with pytest.raises(KeyError):
+        observe(Rumour())
+
+
+@pytest.mark.parametrize("kind", FACTS)
+def test_no_fact_has_a_place_for_a_secret(kind: type[Fact]) -> None:
+    """A field is a name, a number or a reason: nothing that holds settings, headers or bytes."""
+    for name, hint in get_type_hints(kind).items():
+        assert set(get_args(hint) or (hint,)) <= {str, int, float, bool, NoneType, BaseException}
+        assert not re.search(r"key|secret|token|password|url|header|body|settings", name)
+
+
+def test_an_unexpected_error_is_shown_with_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker's mistake is logged in one line, with the stack in a field of its own."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        print(1 / 0)
+    (line,) = observed(capsys, facts.WorkerRestarted("w", caught.value, 1.0))
+    assert line["error"] == "ZeroDivisionError: division by zero"
+    assert "test_observe.py" in line["exception"]
+
+
+def test_a_source_that_repeats_itself_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A change is a line; the same again is only counted, and so is a connection that is replaced at once."""
+    connected = facts.SourceConnected("s", "c1")
+    away = facts.SourceInterrupted("s", "connection refused", 1.0, progress=False)
+    brief = facts.SourceInterrupted("s", "the upstream closed the connection", 0.0, progress=True)
+    other = facts.SourceInterrupted("t", "connection refused", 1.0, progress=False)
+    failed = facts.SourceFailed("s", "401", 300.0)
+    seen = observed(
+        capsys, connected, brief, connected, brief, connected, away, away, away, other, connected, failed, failed, away
+    )
+    assert [(line["event"], line["source"]) for line in seen] == [
+        ("source.connected", "s"), ("source.interrupted", "s"), ("source.interrupted", "t"), ("source.connected", "s"),
+        ("source.failed", "s"), ("source.interrupted", "s"),
+    ]  # fmt: skip
+
+
+def test_a_lane_that_stays_held_is_logged_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first failure of a subject's event is a line; the following ones are seen in the counters."""
+    held = [facts.LaneHeld("d", "run", attempts, 1.0) for attempts in (1, 2, 3)]
+    assert [line["attempts"] for line in observed(capsys, *held, facts.LaneHeld("d", "run", 1, 1.0))] == [1, 1]
+
+
+def test_every_fact_that_has_counters_moves_them() -> None:
+    """Counters by source or destination; the values are those of the facts."""
+    observe = Observer()
+    for fact in (
+        facts.BatchStored("s", 5, 2, 3, 0.002),
+        facts.BatchStored("s", 1, 0, 0, 0.2),
+        facts.AttemptMade("d", "e", 1, "failed", 500, 0.1, "answered 500"),
+        facts.AttemptMade("d", "e", 2, "delivered", 200, 0.1, ""),
+        facts.DeadLettered("d", "e", 2, "answered 500"),
+        facts.LossPossible("s", "504"),
+        facts.SourceInterrupted("s", "gone", 0.0, progress=True),
+        facts.SourceInterrupted("s", "gone", 0.0, progress=True),
+        facts.EntriesMissing("d", 4),
+        facts.LogTrimmed(10, 6),
+    ):
+        observe(fact)
+
+    def value(name: str, **labels: str) -> float | None:
+        return observe.registry.get_sample_value(f"runbridge_{name}", labels)
+
+    assert value("events_total", source="s") == 6
+    assert value("parked_total", source="s") == 2
+    assert value("duplicates_total", source="s") == 3
+    assert value("append_seconds_count") == 2
+    assert value("append_seconds_bucket", le="0.0025") == 1
+    assert value("webhook_attempts_total", destination="d", outcome="failed") == 1
+    assert value("webhook_attempts_total", destination="d", outcome="delivered") == 1
+    assert value("webhook_dead_letters_total", destination="d") == 1
+    assert value("possible_losses_total", source="s") == 1
+    assert value("source_interruptions_total", source="s") == 2
+    assert value("entries_missing_total", destination="d") == 4
+    assert value("trimmed_unsettled_total") == 6
+
+
+def test_levels_filter(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines below `logging.level` are not written, and libraries are heard from warnings on."""
+    configure_logs("error", "json")
+    observe = Observer()
+    for kind in FACTS:
+        observe(made(kind))
+    assert {line["level"] for line in lines(capsys)} == {"error"}
+    logging.getLogger("asyncio").info("unheard")
+    logging.getLogger("asyncio").warning("heard")
+    assert capsys.readouterr().err == "asyncio: heard\n"
+
+
+def test_auto_is_for_people_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """`auto` writes JSON where standard error is no terminal; `console` writes a readable line anywhere."""
+    configure_logs("info", "auto")
+    Observer()(facts.LogRestored())
+    assert [line["event"] for line in lines(capsys)] == ["log.restored"]
+    configure_logs("info", "console")
+    Observer()(facts.SourceEnded("checkout"))
+    text = capsys.readouterr().err
+    assert "source.ended" in text
+    assert "checkout" in text
+    assert not text.startswith("{")
