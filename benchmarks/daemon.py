@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.processes import Child, Valkey, _free_port, python
+from benchmarks.processes import Child, Valkey, free_port, python
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # the example of the Standard Webhooks specification
 
@@ -13,7 +13,7 @@ def daemon(directory: Path, upstream: str, server: Valkey, *runs: str, webhook: 
 [redis]
 url = "{server.url}"
 [http]
-listen = "127.0.0.1:{_free_port()}"
+listen = "127.0.0.1:{free_port()}"
 [accounts.upstream]
 provider = "bctrl"
 base_url = "{upstream}"

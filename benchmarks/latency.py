@@ -9,6 +9,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.daemon import daemon
 from benchmarks.processes import KEY, Valkey, python, wait_for
@@ -30,8 +31,7 @@ class Delays:
 
 def delays(values: list[float]) -> Delays:
     ordered = sorted(values[WARM_UP:])
-    at = lambda share: ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-    return Delays(at(0.5), at(0.99), ordered[-1], len(ordered))
+    return Delays(ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100], ordered[-1], len(ordered))
 
 
 def at_rate(
@@ -60,7 +60,8 @@ def _read(server: Valkey, events: int, seconds: float) -> list[float]:
     while len(found) < events:
         if time.monotonic() > deadline:
             raise SystemExit(f"benchmarks: {len(found)} of {events} paced events within {seconds:g} s")
-        for _, entries in server.client.xread({KEY: last}, count=1000, block=1000) or ():
+        answer: Any = server.client.xread({KEY: last}, count=1000, block=1000)
+        for _, entries in answer or ():
             now = time.monotonic_ns()
             for entry, fields in entries:
                 last = entry
@@ -68,8 +69,8 @@ def _read(server: Valkey, events: int, seconds: float) -> list[float]:
     return found
 
 
-def said(receiver: str) -> dict[str, list[float]]:
+def said(receiver: str) -> dict[str, Any]:
     """What the receiver has counted."""
     with urllib.request.urlopen(receiver, timeout=10) as response:
-        answer: dict[str, list[float]] = json.load(response)
+        answer: dict[str, Any] = json.load(response)
     return answer

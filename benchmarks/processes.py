@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -99,7 +100,7 @@ class Valkey(Child):
     """A new server without data, on a free port. `appendonly` writes a file and flushes it every second."""
 
     def __init__(self, directory: Path, *, appendonly: bool = False) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
         data = tempfile.mkdtemp(dir=directory)
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", data]
@@ -135,8 +136,6 @@ class Valkey(Child):
         return int(entry.partition("-")[0]), fields
 
 
-def _free_port() -> int:
-    import socket
-
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

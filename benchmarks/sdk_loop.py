@@ -1,6 +1,6 @@
 """The loop that a user writes: the official SDK's iterator, XADD, SET of the cursor, one event after the other.
 
-    python -m benchmarks.sdk_loop UPSTREAM REDIS RUN KEY
+python -m benchmarks.sdk_loop UPSTREAM REDIS RUN KEY
 """
 
 import json

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.daemon import daemon
-from benchmarks.processes import Child, Valkey, python, wait_for
+from benchmarks.processes import KEY, Child, Valkey, python, wait_for
 from benchmarks.upstream import event_id
 
 LONGEST = 90.0
@@ -35,7 +35,7 @@ class Contender:
 def _script(module: str) -> Callable[[Path, str, Valkey, str], Child]:
     def start(directory: Path, upstream: str, server: Valkey, run: str) -> Child:
         extra = [str(directory / f"cursor-{server.port}.json")] if module == "mq_route" else []
-        return python(f"benchmarks.{module}", upstream, server.url, run, "bridge:{0}:events", *extra, directory=directory)
+        return python(f"benchmarks.{module}", upstream, server.url, run, KEY, *extra, directory=directory)
 
     return start
 

@@ -74,6 +74,7 @@ class App:
             self.embedded.abandon()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        spool = self._spool()
         for name, loop in self.log.workers().items():
             self._supervisor.start(Worker(name, loop, Phase.LAST))
         # destinations first: a new one's group has to be there before the first event
@@ -83,9 +84,15 @@ class App:
             name: account_of(name, account, await stack.enter_async_context(HttpClient()))
             for name, account in self.settings.accounts.items()
         }
-        spool = Spool(Path(self.settings.spool) if self.settings.spool else None, self.observe)
         for name, source in self.settings.sources.items():
             self._supervisor.start(self._source(name, source, clients[source.account], spool))
+
+    def _spool(self) -> Spool:
+        directory = self.settings.spool
+        try:
+            return Spool(Path(directory) if directory else None, self.observe)
+        except OSError as error:
+            raise ConfigurationError((Problem("spool", f"can't be used: {error}"),)) from error
 
     def _source(self, name: str, source: AnySource, account: Account, spool: Spool) -> Worker:
         pace = Pace(Random())
@@ -110,9 +117,10 @@ class App:
 
     async def _destination(self, stack: contextlib.AsyncExitStack, name: str, destination: Destination) -> None:
         guard = Guard(tuple(destination.allow_networks))
-        client = await stack.enter_async_context(HttpClient(limit=destination.max_in_flight, guard=guard))
+        client = await stack.enter_async_context(HttpClient(guard=guard))
         keys = tuple(key_of(secret.get_secret_value()) for secret in destination.secrets)
-        send = Webhook(Endpoint(name, destination.url, keys, destination.timeout), client, self.observe)
+        endpoint = Endpoint(name, destination.url, keys, destination.timeout, destination.max_in_flight)
+        send = Webhook(endpoint, client, self.observe)
         limits = Limits(destination.max_in_flight, destination.max_attempts, tuple(destination.retry_schedule))
         for partition, lanes in enumerate(self.log.lanes(name, destination.from_)):
             delivery = Delivery(

@@ -50,9 +50,9 @@ class Delivery:
         self._outcomes: list[tuple[Entry, int, Outcome]] = []
         self._settled: list[str] = []
         self._settlements: list[Settlement] = []
-        self._unconfirmed: dict[str, Outcome] = {}
-        """Outcomes on their way to the log, by entry."""
-        self._known: dict[str, Outcome] = {}
+        self._unconfirmed: dict[tuple[str, int], Outcome] = {}
+        """Outcomes on their way to the log, by entry and attempts before."""
+        self._known: dict[tuple[str, int], Outcome] = {}
         """After a broken exchange: outcomes that the log may not have heard of, used instead of sending again."""
 
     async def run(self) -> None:
@@ -73,19 +73,19 @@ class Delivery:
 
     async def _work(self) -> None:
         while not self._stop.is_set() or self._in_flight or self._settled or self._settlements:
-            stopping = self._stop.is_set()
-            heads = self._limits.max_in_flight - self._in_flight - len(self._ready)
-            room = self._room
-            taken = await self._exchange(want=0 if stopping else room, heads=0 if stopping else max(0, heads))
+            going = not self._stop.is_set()
+            room = self._room if going else 0
+            taken = await self._exchange(want=room, heads=self._heads if going else 0)
             self._admit(taken)
             self._pump()
-            full = 0 < room <= len(taken.entries)
-            if not (self._settled or self._settlements or full):
-                await self._rest(taken.next_due)
+            more = 0 < room <= taken.read
+            if not (self._settled or self._settlements or more):
+                await self._rest(taken.next_due if going and self._heads else None)
             self._judge()
 
     async def _recover(self) -> None:
         """Start from what the log says: entries read before and not settled come first, in their order."""
+        await self._landed()
         await self._lanes.open()
         self._flowing.clear()
         self._held.clear()
@@ -123,13 +123,22 @@ class Delivery:
         while len(self._outcomes) < self._in_flight:
             self._woken.clear()
             await self._woken.wait()
-        self._known = self._unconfirmed | {entry.entry: outcome for entry, _, outcome in self._outcomes}
+        landed = {(entry.entry, attempts): outcome for entry, attempts, outcome in self._outcomes}
+        known = self._known | self._unconfirmed | landed
+        # what the log did hear of is never asked for: the oldest go
+        self._known = dict(list(known.items())[-4 * self._limits.max_in_flight :])
         self._unconfirmed = {}
         self._outcomes.clear()
         self._settlements.clear()
         self._in_flight = 0
 
     # -- what comes in
+
+    @property
+    def _heads(self) -> int:
+        """How many waiting lanes may be taken up: as many as are free, and some even while new entries queue up."""
+        limit = self._limits.max_in_flight
+        return max(0, limit - self._in_flight - len(self._ready), max(1, limit // 4) - len(self._held))
 
     @property
     def _room(self) -> int:
@@ -185,9 +194,12 @@ class Delivery:
             self._spawn(self._attempt(entry, attempts), f"attempt {self.destination} {entry.entry}")
 
     async def _attempt(self, entry: Entry, attempts: int) -> None:
-        outcome = self._known.pop(entry.entry, None)
+        outcome = self._known.pop((entry.entry, attempts), None)
         if outcome is None:
-            outcome = await self._send(entry, attempts + 1) if self._wants(entry.type) else Delivered()
+            try:
+                outcome = await self._send(entry, attempts + 1) if self._wants(entry.type) else Delivered()
+            except Exception as error:  # noqa: BLE001  # a mistake of ours must not hold this lane for ever
+                outcome = Failed(None, f"{type(error).__name__}: {error}")
         self._outcomes.append((entry, attempts, outcome))
         self._woken.set()
 
@@ -195,7 +207,7 @@ class Delivery:
         outcomes, self._outcomes = self._outcomes, []
         self._in_flight -= len(outcomes)
         for entry, attempts, outcome in outcomes:
-            self._unconfirmed[entry.entry] = outcome
+            self._unconfirmed[entry.entry, attempts] = outcome
             if isinstance(outcome, Failed):
                 self._failed(entry, attempts, outcome)
             elif entry.subject in self._held:

@@ -89,7 +89,7 @@ class EmbeddedServer:
 
     def abandon(self) -> None:
         """Ask the server to end, without waiting: for a bridge that has to go at once."""
-        if self._pid:
+        if self._ours(self._pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGTERM)
 
@@ -147,13 +147,15 @@ class EmbeddedServer:
 
     def _running(self) -> int:
         """The pid of a server that runs on this directory; 0 if there is none."""
-        try:
+        with contextlib.suppress(OSError, ValueError):
             pid = int(self._pidfile.read_text())
-        except (OSError, ValueError):
-            return next((pid for pid in _processes() if self._ours(pid)), 0)
-        return pid if self._ours(pid) else 0
+            if self._ours(pid):
+                return pid
+        # a server that has just been started has not written its file yet
+        return next((pid for pid in _processes() if self._ours(pid)), 0)
 
     def _ours(self, pid: int) -> bool:
+        """True while the process is a server on this directory, and not another one that got its number."""
         try:
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -163,6 +165,8 @@ class EmbeddedServer:
 
     async def _end(self, pid: int) -> None:
         for number, seconds in ((signal.SIGTERM, STOP_TIMEOUT), (signal.SIGKILL, STOP_TIMEOUT)):
+            if not self._ours(pid):
+                return
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
             if await within(self._gone(pid), seconds):

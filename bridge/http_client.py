@@ -142,19 +142,18 @@ def _line(text: str) -> str:
 class HttpClient:
     """One pool of connections: to one account, or to one destination.
 
-    `limit` 0 means no bound of its own (each source holds one connection). With a `guard`, every socket is checked
-    where it is made: literals, each resolved address, every attempt.
+    It has no bound of its own: a source holds one connection, a destination bounds its attempts. With a `guard`,
+    every socket is checked where it is made: literals, each resolved address, every attempt.
     """
 
-    def __init__(self, *, limit: int = 0, guard: Guard | None = None, resolver: AbstractResolver | None = None) -> None:
-        self._limit = limit
+    def __init__(self, *, guard: Guard | None = None, resolver: AbstractResolver | None = None) -> None:
         self._guard = guard
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         factory = {"socket_factory": _guard(self._guard.allowed)} if self._guard else {}
-        connector = aiohttp.TCPConnector(limit=self._limit, resolver=self._resolver, **factory)
+        connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, **factory)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

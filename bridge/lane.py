@@ -73,12 +73,16 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """An exchange's answer: new entries, due heads, seconds until the next is due, how many entries are gone."""
+    """An exchange's answer: new entries, due heads, seconds until the next is due, how many entries are gone.
+
+    `read` counts all entries looked at, those too that went on to the lanes that wait in the log.
+    """
 
     entries: list[Entry]
     heads: list[Head]
     next_due: float | None
     missing: int
+    read: int
     last: str
     """The id of the last entry looked at, "" if there was none."""
 

@@ -47,7 +47,7 @@ def webhook_id(entry: Entry) -> str:
     """The deterministic `webhook-id` of a log entry; one that is no CloudEvent is known by its fields."""
     try:
         identity = _identity(entry.event)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return message_id(entry.subject, entry.id or entry.entry)
     return message_id(identity.source, identity.id)
 
@@ -60,6 +60,8 @@ class Endpoint:
     url: str
     keys: tuple[bytes, ...]
     timeout: float = 15.0
+    at_once: int = 32
+    """Requests under way at once, over all partitions."""
 
 
 class Webhook:
@@ -69,9 +71,14 @@ class Webhook:
         self._endpoint = endpoint
         self._client = client
         self._observe = observe
+        self._slots = asyncio.Semaphore(endpoint.at_once)
 
     async def __call__(self, entry: Entry, attempt: int) -> Outcome:
-        """Try once (`bridge.ports.Send`)."""
+        """Try once (`bridge.ports.Send`). Waiting for a free place takes nothing from the time allowed."""
+        async with self._slots:
+            return await self._try(entry, attempt)
+
+    async def _try(self, entry: Entry, attempt: int) -> Outcome:
         clock = asyncio.get_running_loop().time
         started = clock()
         outcome = await self._post(entry)

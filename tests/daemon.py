@@ -223,7 +223,7 @@ def processes_on(directory: Path) -> list[int]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             command = process.cmdline()
-            if process.status() != psutil.STATUS_ZOMBIE and str(directory / "valkey.sock") in command:
+            if process.status() != psutil.STATUS_ZOMBIE and str(directory / "valkey.sock") in " ".join(command):
                 found.append(process.pid)
     return found
 

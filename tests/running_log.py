@@ -4,15 +4,19 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, TypeVar
 
 import msgspec
 from servers import RedisServer
 
+from bridge.backoff import Pace
 from bridge.event import Batch, Event, Parked, Position, State
 from bridge.facts import Fact
+from bridge.ingest import ingest
 from bridge.redis_log import Keys, LogOptions, RedisLog, Server
 from bridge.redis_log.writer import Writer
+from bridge.stop import Stop
 
 F = TypeVar("F", bound=Fact)
 
@@ -123,6 +127,17 @@ async def running_log(
             yield Running(log, facts)
     finally:
         await log.close()
+
+
+@contextlib.asynccontextmanager
+async def reading(running: Running, *sources: Upstream) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """The ingest loops of some sources."""
+
+    def loop(source: Upstream) -> Callable[[], Awaitable[None]]:
+        return lambda: ingest(source, running.log, Pace(Random()), observe=running.facts.append, stop=Stop())
+
+    async with beside(*(loop(source) for source in sources)) as tasks:
+        yield tasks
 
 
 @contextlib.asynccontextmanager

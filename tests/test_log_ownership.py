@@ -3,27 +3,22 @@
 The negative controls take a guard out of the script's text: without it, the wrong must happen.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from random import Random
 
 import pytest
-from running_log import RESOURCE, Running, Upstream, batch, beside, ids, running_log, source_hash, store
+from running_log import RESOURCE, Upstream, batch, ids, reading, running_log, source_hash, store
 from servers import RedisServer
 from waiting import wait_until
 
-from bridge.backoff import Pace
 from bridge.errors import Fenced, Moved
 from bridge.event import Position, State
 from bridge.facts import SourceEnded, SourceFenced, SourceRewound
-from bridge.ingest import ingest
 from bridge.redis_log import Keys, Server
 from bridge.redis_log.link import Link, Script
 from bridge.redis_log.scripts import APPEND
-from bridge.stop import Stop
 
 
 async def test_a_difference_of_the_sequence_writes_nothing(server: RedisServer, prefix: str) -> None:
@@ -215,16 +210,3 @@ async def link_to(server: RedisServer, keys: Keys) -> AsyncIterator[Link]:
         yield link
     finally:
         await link.close()
-
-
-@asynccontextmanager
-async def reading(running: Running, *sources: Upstream) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """The ingest loops of some sources."""
-
-    def loop(source: Upstream) -> Callable[[], asyncio.Future[None]]:
-        return lambda: asyncio.ensure_future(
-            ingest(source, running.log, Pace(Random()), observe=running.facts.append, stop=Stop())
-        )
-
-    async with beside(*(loop(source) for source in sources)) as tasks:
-        yield tasks

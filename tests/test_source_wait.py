@@ -173,7 +173,8 @@ async def test_nothing_is_armed_while_redis_is_down(
         await never(lambda: len(upstream.of(PATH)) > 1, "a wait without a log", 1.5)
         redis.start()
         await wait_until(lambda: len(upstream.of(PATH)) > 1, "a wait with a log")
-        await running.line("log.restored", count=2)
+        assert running.lines("log.blocked", code="CONNECTION")
+        await running.line("log.restored")
     assert Log(redis).events() == []
 
 

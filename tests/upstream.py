@@ -168,6 +168,18 @@ def ended(run: str = "r") -> bytes:
     return f"event: run.ended\ndata: {json.dumps(data)}\n\n".encode()
 
 
+def counting(total: int, pause: float = 0.0) -> Script:
+    """A run of `total` events e0, e1, ... with a pause after each; it goes on after the cursor, and never ends."""
+
+    async def script(exchange: Exchange) -> None:
+        cursor = exchange.request.cursor[0]
+        first = int(cursor.removeprefix("e")) + 1 if cursor else 0
+        parts = [part for number in range(first, total) for part in (frame(f"e{number}"), pause)]
+        await stream(*parts, then=HANG)(exchange)
+
+    return script
+
+
 HEARTBEAT = b'event: heartbeat\ndata: {"time":"2026-06-25T12:00:05.000Z"}\n\n'
 COMMENT = b": alive\n\n"
 

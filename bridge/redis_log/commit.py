@@ -220,14 +220,16 @@ class Committer:
         generation = self._link.generation
         idle = [writer for writer in self.writers if not writer.dirty]
         known = [(writer.position.sequence, writer.owner) for writer in idle]
-        asked = [("HMGET", self.keys.source(writer.source), "sequence", "owner") for writer in idle]
+        asked = [("HMGET", self.keys.source(writer.source), "sequence", "owner", "epoch") for writer in idle]
         replies = await self._link.pipeline(asked) if asked else []
         for writer, before, reply in zip(idle, known, replies, strict=True):
             if isinstance(reply, Exception):
                 raise classify(reply)
-            stored = (int(reply[0] or 0), (reply[1] or b"").decode())
-            if stored != before and writer.owner == before[1]:
-                writer.refused(Moved(stored[0], ""))
+            sequence, owner, epoch = int(reply[0] or 0), (reply[1] or b"").decode(), int(reply[2] or 0)
+            if (sequence, owner) == before or writer.owner != before[1]:
+                continue
+            newer = owner != writer.owner and epoch >= writer.epoch
+            writer.refused(Fenced(owner) if newer else Moved(sequence, ""))
         self._generation = generation
 
     def _block(self, error: LogUnavailable) -> None:

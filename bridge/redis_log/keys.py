@@ -58,8 +58,8 @@ class Keys:
         return f"{self.root}:oldest:{destination}"
 
     def lane(self, destination: str) -> str:
-        """What the lists of waiting entries start with; the subject follows."""
-        return f"{self.root}:lane:{destination}:"
+        """What the lists of waiting entries start with; the subject follows. No name holds a slash, subjects may."""
+        return f"{self.root}:lane:{destination}/"
 
 
 def partition_of(source: str, partitions: int) -> int:

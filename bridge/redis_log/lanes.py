@@ -67,12 +67,13 @@ class RedisLanes:
         if self._generation != self._link.generation:
             raise LogUnavailable("CONNECTION", "a new connection: the log may be an older copy")
         missing = sum(int(_checked(verdict)[0]) for verdict in verdicts)
-        next_due, gone, last, entries, due = _checked(taken)
+        next_due, gone, read, last, entries, due = _checked(taken)
         return Taken(
             entries=[entry_of(id_, fields) for id_, fields in entries],
             heads=[_head(*head) for head in due],
             next_due=None if next_due < 0 else next_due / 1000,
             missing=missing + gone,
+            read=read,
             last=last.decode(),
         )
 

@@ -7,8 +7,9 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
+
+from daemon import package
 
 
 def _guard(name: str) -> str:
@@ -43,14 +44,6 @@ ARMED = Mutant("mark of a wait", {"arm.lua": ((r"'armed', ARGV\[4\]", "'armed', 
 ATTEMPTS = Mutant(
     "stored attempts", {"settle.lua": ((r"(wait\(entry, )ARGV\[7\](, now \+ tonumber\(ARGV\[8\]\))", r"\g<1>0\2"),)}
 )
-
-
-def package() -> Path:
-    """The directory that holds the package `bridge`, wherever it is installed."""
-    spec = find_spec("bridge")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parents[1]
 
 
 def breed(mutant: Mutant, directory: Path) -> Path:

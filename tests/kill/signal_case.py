@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 
 from anchorbrowser import AsyncAnchorbrowser
+from waiting import wait_until
+
 from bridge.emulator import Emulator, Options
 from kill.findings import Findings
 from kill.stage import Stage
-from waiting import wait_until
 
 NAME = "one time/code"
 SIGNALED = "io.anchorbrowser.event.signaled"
@@ -61,10 +62,12 @@ class _Signals:
         """Send until one arrives: then all before it have arrived, or never will."""
         for _ in range(10):
             await self.send()
-            last = self.sent[-1]
             with contextlib.suppress(AssertionError):  # a dead waiter has got it
-                await wait_until(lambda: last in map(_number, self._stage.entries()), "the last signal", 3.0)
+                await wait_until(self._last_stored, "the last signal", 1.5)
                 return
+
+    def _last_stored(self) -> bool:
+        return self.sent[-1] in map(_number, self._stage.entries())
 
 
 async def killed_waits(stage: Stage, kills: int, kinds: Sequence[Before] = tuple(Before)) -> Findings:
@@ -77,6 +80,11 @@ async def killed_waits(stage: Stage, kills: int, kinds: Sequence[Before] = tuple
         signals = _Signals(stage, sdk)
         daemon = stage.daemon(_configuration(stage, emulator)).start()
 
+        async def waits() -> None:
+            """Return when the bridge is up: it has armed one more wait, and another."""
+            before = emulator.counts["event-wait"]
+            await wait_until(lambda: emulator.counts["event-wait"] > before + 1, "waits are armed", 20.0)
+
         async def strike(kind: Before) -> None:
             lost = "lost-answer" if kind is Before.LOST else ""
             emulator.faults.set(ghost_waiters=kind is Before.GHOST, wait_fault=lost, wait_fault_next=1)
@@ -88,8 +96,7 @@ async def killed_waits(stage: Stage, kills: int, kinds: Sequence[Before] = tuple
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(signals.run())
             for number in range(kills):
-                waits = emulator.counts["event-wait"]
-                await wait_until(lambda waits=waits: emulator.counts["event-wait"] > waits + 1, "waits are armed", 20.0)
+                await waits()
                 await strike(kinds[number % len(kinds)])
                 daemon.kill()
                 daemon.start()
@@ -123,7 +130,9 @@ def _judge(entries: Sequence[Mapping[str, str]], sent: list[str], found: Finding
         gaps = 0
     found.count([number for number in sent if number not in said], stored)
     gaps = sum(entry["type"] == GAP for entry in entries)
-    found.notes.append(f"{len(said)} of {len(sent)} signals were lost with a process or an answer, each said; {gaps} gaps")
+    found.notes.append(
+        f"{len(said)} of {len(sent)} signals lost with a process or an answer, each said; {gaps} gaps said"
+    )
 
 
 def _configuration(stage: Stage, emulator: Emulator) -> str:

@@ -9,14 +9,15 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from kill.daemon import Daemon
-from kill.findings import Findings, by_subject, numbered
-from kill.mutants import Mutant, breed, package
-from kill.upstream import Upstream
-from kill.wire import Wire
+from daemon import Daemon, package
 from redis.exceptions import RedisError
 from servers import RedisServer
 from waiting import wait_until
+
+from kill.findings import Findings, by_subject, numbered
+from kill.mutants import Mutant, breed
+from kill.upstream import Upstream
+from kill.wire import Wire
 
 EVENTS = "bridge:{0}:events"
 PAGE = 2000
@@ -37,9 +38,10 @@ class Stage:
 
     def daemon(self, configuration: str) -> Daemon:
         """A daemon of its own, not yet started."""
-        daemon = Daemon(self.directory, f"bridge-{len(self.daemons)}", configuration, self.package)
-        self.daemons.append(daemon)
-        return daemon
+        home = self.directory / f"bridge-{len(self.daemons)}"
+        home.mkdir()
+        self.daemons.append(Daemon(home, configuration, PYTHONPATH=str(self.package)))
+        return self.daemons[-1]
 
     async def wire(self) -> Wire:
         """A wire to the server."""
@@ -54,8 +56,8 @@ class Stage:
     def source(self, name: str) -> Mapping[str, str]:
         """A source's hash; empty while there is no server."""
         with contextlib.suppress(RedisError, OSError):
-            found = self.redis.client().hgetall(f"bridge:{{0}}:source:{name}")
-            return found if isinstance(found, dict) else {}
+            found: Mapping[str, str] = self.redis.call("HGETALL", f"bridge:{{0}}:source:{name}")
+            return found
         return {}
 
     async def grown(self, by: int = 1) -> None:
@@ -80,17 +82,17 @@ class Stage:
 
     async def stop(self, found: Findings) -> None:
         """Stop all daemons politely; each has to exit 0, and none may have had an error it did not know."""
-        for daemon in self.daemons:
+        for number, daemon in enumerate(self.daemons):
             if daemon.alive:
                 code = await daemon.stop()
-                found.check(code == 0, f"{daemon.name} exited {code} after SIGTERM")
-            for line in daemon.said("worker.restarted"):
-                found.faults.append(f"{daemon.name}: {line.get('worker')} had an error: {line.get('error')}")
+                found.check(code == 0, f"bridge {number} exited {code} after SIGTERM")
+            for line in daemon.lines("worker.restarted"):
+                found.faults.append(f"bridge {number}: {line['worker']} had an error: {line['error']}")
 
     def entries(self) -> Iterator[Mapping[str, str]]:
         """The whole log, in its order."""
         after = "-"
-        while page := self.redis.client().xrange(EVENTS, after, "+", PAGE):
+        while page := self.redis.call("XRANGE", EVENTS, after, "+", "COUNT", PAGE):
             for _, fields in page:
                 yield fields
             after = f"({page[-1][0]}"
@@ -101,7 +103,8 @@ class Stage:
         for name, run in upstream.runs.items():
             entries, sent = stored.pop(name, []), run.sent
             found.count(list(sent), [entry["id"] for entry in entries])
-            changed = [entry["id"] for entry in entries if not entry["event"].endswith(f'"data":{sent.get(entry["id"])}}}')]
+            ends = {id_: f'"data":{body}}}' for id_, body in sent.items()}
+            changed = [entry["id"] for entry in entries if not entry["event"].endswith(ends.get(entry["id"], "?"))]
             found.check(not changed, f"{name}: {len(changed)} events are not what was sent, such as {changed[:1]}")
             numbers = [json.loads(entry["event"])["sequence"] for entry in entries]
             found.check(numbered(numbers), f"{name}: the sequence numbers are not 1, 2, 3, ...")
@@ -125,15 +128,13 @@ async def stage(seed: int, mutant: Mutant | None = None) -> AsyncIterator[Stage]
             yield made
         finally:
             for daemon in made.daemons:
-                with contextlib.suppress(AssertionError):
-                    daemon.kill()
+                daemon.kill()
 
 
 def streams(redis_url: str, upstream: Upstream, more: str = "") -> str:
     """The configuration of a daemon that follows all runs of an upstream."""
-    sources = "".join(
-        f'[sources.{name}]\naccount = "up"\nkind = "bctrl.run-events.stream"\nrun = "{name}"\n' for name in upstream.runs
-    )
+    kind = 'account = "up"\nkind = "bctrl.run-events.stream"'
+    sources = "".join(f'[sources.{name}]\n{kind}\nrun = "{name}"\n' for name in upstream.runs)
     return (
         f'grace = "5s"\n[redis]\nurl = "{redis_url}"\n[http]\nlisten = ""\n[logging]\nformat = "json"\n'
         f'[accounts.up]\nprovider = "bctrl"\nbase_url = "{upstream.url}"\napi_key = "key"\n{sources}{more}'

@@ -21,7 +21,7 @@ from bridge.stop import nap, within
 
 START = 60.0
 """Seconds for the bridge to be connected on both sides."""
-ARRIVAL = 15.0
+ARRIVAL = 10.0
 """Seconds for the last events to arrive after they were written."""
 
 

@@ -13,14 +13,16 @@ from bridge.cli.demo.errors import DemoError
 from bridge.emulator import Emulator, Options, RunOption, RunScript
 from bridge.emulator.browser_run import BrowserRun
 from bridge.http_client import HttpClient
-from bridge.stop import nap
+from bridge.stop import nap, within
 
 FIRST_SIGNAL = 5
 """The number of the first event that is a named one."""
 SIGNAL_EVERY = 5.0
 """Seconds between named events."""
+SIGNAL_TIMEOUT = 10.0
 
-Signal = Callable[[dict[str, object]], Awaitable[None]]
+Signal = Callable[[dict[str, object]], Awaitable[bool]]
+"""Signals the named event with some data; True once that is done."""
 
 
 class Upstream:
@@ -74,7 +76,8 @@ class Upstream:
     async def _signal(self, signal: Signal) -> None:
         code = f"{next(self._codes) % 1_000_000:06d}"
         self._written(code, self._signalled)
-        await signal({"code": code, "channel": "sms"})
+        if not await within(signal({"code": code, "channel": "sms"}), SIGNAL_TIMEOUT):
+            raise DemoError(f"the named event was not signalled within {SIGNAL_TIMEOUT:g} s")
 
     def _signalled(self) -> float:
         """When the last signal came in, in seconds of the loop's clock: the caller's own time is not on the way."""
@@ -99,17 +102,19 @@ async def signalling(url: str) -> AsyncIterator[Signal]:
     direct = sdk.DefaultAsyncHttpxClient(trust_env=False)  # no proxy on the way to this machine
     async with sdk.AsyncAnchorbrowser(api_key=API_KEY, base_url=url, http_client=direct) as anchor:
 
-        async def signal(data: dict[str, object]) -> None:
+        async def signal(data: dict[str, object]) -> bool:
             try:
                 await anchor.events.signal_event(EVENT, data=data)
             except sdk.AnchorbrowserError as error:
                 raise DemoError(f"the named event could not be signalled: {error}") from error
+            return True
 
         yield signal
 
 
-async def _post(client: HttpClient, url: str, data: dict[str, object]) -> None:
+async def _post(client: HttpClient, url: str, data: dict[str, object]) -> bool:
     headers = {"anchor-api-key": API_KEY, "Content-Type": "application/json"}
     body = json.dumps({"data": data}).encode()
-    async with client.request("POST", f"{url}/v1/events/{EVENT}", headers=headers, body=body, total=10.0) as response:
+    async with client.request("POST", f"{url}/v1/events/{EVENT}", headers=headers, body=body) as response:
         await response.read(4096)
+    return True

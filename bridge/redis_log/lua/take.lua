@@ -4,7 +4,8 @@
 -- ARGV  1 owner   2 group   3 lane prefix   4 new entries wanted   5 ">" or an id (recovery: entries read before)
 --       6 due subjects wanted   7 number of entries to acknowledge, then their ids; then subjects in flight
 -- Answer: {"FENCED", owner} or
---         {"OK", ms until the next is due (-1: none), entries gone from the log, last id read, entries, heads}.
+--         {"OK", ms until the next is due (-1: none), entries gone from the log, entries read, last id read,
+--          entries, heads}.
 local stored = redis.call('HMGET', KEYS[2], 'owner', 'epoch')
 if stored[1] ~= ARGV[1] then
   if tonumber(stored[2] or '0') >= tonumber(string.match(ARGV[1], ':(%d+)$')) then
@@ -26,12 +27,12 @@ local function subject_of(fields)
   return ''
 end
 
-local entries, missing, last = {}, 0, ''
+local entries, missing, count_read, last = {}, 0, 0, ''
 if ARGV[4] ~= '0' then
   local read = redis.call('XREADGROUP', 'GROUP', group, 'bridge', 'COUNT', ARGV[4], 'STREAMS', KEYS[1], ARGV[5])
   local holding = redis.call('EXISTS', KEYS[3]) == 1
   for _, entry in ipairs(read and read[1] and read[1][2] or {}) do
-    last = entry[1]
+    count_read, last = count_read + 1, entry[1]
     if not entry[2] then
       redis.call('XACK', KEYS[1], group, entry[1])
       missing = missing + 1
@@ -68,4 +69,4 @@ for at = 1, #waiting, 2 do
     heads[#heads + 1] = {subject, id, attempts, found[1] and found[1][2] or {}}
   end
 end
-return {'OK', next_due, missing, last, entries, heads}
+return {'OK', next_due, missing, count_read, last, entries, heads}

@@ -26,7 +26,7 @@ local floor = '18446744073709551615-18446744073709551615'
 for at = 4, #ARGV, 2 do
   local group = groups[ARGV[at]]
   if not group then
-    floor = '0-0'
+    floor = '0-1'  -- the first id there can be: it has settled nothing yet
   else
     local ms, seq = string.match(group['last-delivered-id'], '^(%d+)-(%d+)$')
     local candidates = {ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)}
