@@ -44,6 +44,8 @@ class Delivery:
         """Lanes whose entries are all in memory; the first of each is in flight or ready."""
         self._held: dict[str, list[str]] = {}
         """Lanes that wait in the log while their first entry is in flight -> ids that still have to join them there."""
+        self._following: dict[str, deque[Entry]] = {}
+        """Entries of held lanes that come after the one in flight, as far as they are in memory."""
         self._unread = 0
         self._ready: deque[tuple[Entry, int]] = deque()
         self._in_flight = 0
@@ -82,6 +84,7 @@ class Delivery:
             if not (self._settled or self._settlements or more):
                 await self._rest(taken.next_due if going and self._heads else None)
             self._judge()
+            self._pump()
 
     async def _recover(self) -> None:
         """Start from what the log says: entries read before and not settled come first, in their order."""
@@ -89,6 +92,7 @@ class Delivery:
         await self._lanes.open()
         self._flowing.clear()
         self._held.clear()
+        self._following.clear()
         self._ready.clear()
         self._unread = 0
         after = "0"
@@ -155,6 +159,7 @@ class Delivery:
                 self._settlements.append(Settlement(head.subject, head.id, Verdict.DONE))
             else:
                 self._held[head.subject] = []
+                self._following[head.subject] = deque(head.following)
                 self._ready.append((head.entry, head.attempts))
 
     def _queue(self, entry: Entry) -> None:
@@ -211,7 +216,7 @@ class Delivery:
             if isinstance(outcome, Failed):
                 self._failed(entry, attempts, outcome)
             elif entry.subject in self._held:
-                self._settle(Settlement(entry.subject, entry.entry, Verdict.DONE))
+                self._follow(entry)
             else:
                 self._settled.append(entry.entry)
                 self._advance(entry.subject)
@@ -244,9 +249,20 @@ class Delivery:
         else:
             self._hold(lane, settlement)
 
+    def _follow(self, entry: Entry) -> None:
+        """A held lane's first entry was delivered: go on with the next, if it is in memory."""
+        done = Settlement(entry.subject, entry.entry, Verdict.DONE)
+        following = self._following.get(entry.subject)
+        if following:
+            self._settlements.append(done)
+            self._ready.append((following.popleft(), 0))
+        else:
+            self._settle(done)
+
     def _settle(self, settlement: Settlement) -> None:
         """The lane's first entry is no longer in flight; what comes next is the log's to say."""
         self._held.pop(settlement.subject, None)
+        self._following.pop(settlement.subject, None)
         self._settlements.append(settlement)
 
     def _advance(self, subject: str) -> None:

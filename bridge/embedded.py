@@ -173,10 +173,10 @@ class EmbeddedServer:
                 return
 
     async def _gone(self, pid: int) -> bool:
-        while self._ours(pid) and not (self._child is not None and self._child.poll() is not None):
+        child = self._child if self._child is not None and self._child.pid == pid else None
+        # a child is asked itself: one that is ending loses its command line before it can be reaped
+        while self._ours(pid) if child is None else child.poll() is None:
             await nap(0.02)
-        if self._child is not None:
-            self._child.poll()
         return True
 
 

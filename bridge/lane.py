@@ -52,6 +52,8 @@ class Head:
     id: str
     attempts: int
     entry: Entry | None
+    following: tuple[Entry, ...] = ()
+    """Some entries behind it, to be sent after it without asking again; each is settled on its own."""
 
 
 @dataclass(frozen=True, slots=True)

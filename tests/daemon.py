@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import psutil
 from redis import Redis
 from servers import RedisServer
 from waiting import wait_until
@@ -128,7 +127,7 @@ class Daemon:
         os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """kill -9; it has ended when this returns."""
+        """End it with kill -9; it is gone when this returns."""
         if self._process is not None and self.alive:
             self._process.kill()
             self._process.wait()
@@ -181,6 +180,15 @@ class Log:
         """Ids of all events in the log."""
         return [event["id"] for event in self.events()]
 
+    def length(self) -> int:
+        """How many events are in the log."""
+        return int(self._server.call("XLEN", f"{self._root}:events"))
+
+    async def longer(self, length: int, timeout: float = 15.0) -> int:
+        """Wait until it holds more events than this; how many."""
+        await wait_until(lambda: self.length() > length, f"more than {length} events in the log", timeout)
+        return self.length()
+
     def data(self, type_: str) -> list[Any]:
         """The data of all events whose type ends with `type_`."""
         return [event["data"] for event in self.events(type_)]
@@ -220,11 +228,11 @@ class Log:
 def processes_on(directory: Path) -> list[int]:
     """Pids of the servers that run on a directory of `embedded:`."""
     found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            command = process.cmdline()
-            if process.status() != psutil.STATUS_ZOMBIE and str(directory / "valkey.sock") in " ".join(command):
-                found.append(process.pid)
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            running = (process / "stat").read_text().rpartition(") ")[2][0] not in "ZX"
+            if running and os.fsencode(directory / "valkey.sock") in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
     return found
 
 

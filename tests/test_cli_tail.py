@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -76,10 +76,11 @@ def add(
     """Writes one entry as the bridge does; the subject is the source's last segment. Its id in the stream."""
     subject = source.rpartition("/")[2]
     if event is None:
-        event = (
-            f'{{"specversion":"1.0","id":"{id_}","source":"{source}","type":"{type_}","subject":"{subject}",'
-            f'"time":"2026-11-21T11:59:58.5Z","partitionkey":"{subject}","data":{data}}}'
-        )
+        attributes = {
+            "specversion": "1.0", "id": id_, "source": source, "type": type_, "subject": subject,
+            "time": "2026-11-21T11:59:58.5Z", "partitionkey": subject,
+        }  # fmt: skip
+        event = f'{json.dumps(attributes)[:-1]},"data":{data}}}'
     fields = ("id", id_, "type", type_, "subject", subject, "event", event)
     return str(server.call("XADD", f"bridge:{{{partition}}}:events", entry, *fields))
 
@@ -140,7 +141,7 @@ async def test_follows_from_now(own: RedisServer, config: Path) -> None:
     ],
 )
 async def test_filters(own: RedisServer, config: Path, arguments: tuple[str, ...], expected: list[str]) -> None:
-    """Types are globs, a source is named by URI, by its last segments or by its id here; each kind of option narrows."""
+    """Types are globs; a source is named by URI, its last segments or its id here; each kind of option narrows."""
     add(own, "run")
     add(own, "ended", type_="ai.bctrl.run.ended")
     add(own, "other", source=f"{RUNS}/run_2")
@@ -359,17 +360,11 @@ def test_terminal_gets_colours(own: RedisServer, config: Path) -> None:
     assert text.count("\n") == 1
 
 
-COMMANDS: dict[str, Callable[[str], bool]] = {
-    name: lambda line, name=name: line.startswith(f"    runbridge {name}")  # type: ignore[misc]
-    for name in ("tail", "demo", "emulator")
-}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", ["tail", "demo", "emulator"])
 def test_help_has_examples(name: str) -> None:
     """The help of a command shows examples, one a line."""
     done = subprocess.run(
         [sys.executable, "-m", "bridge", name, "--help"], capture_output=True, text=True, timeout=60, check=True
     )
-    assert sum(map(COMMANDS[name], done.stdout.splitlines())) >= 2
+    assert len([line for line in done.stdout.splitlines() if line.startswith(f"    runbridge {name}")]) >= 2
     assert "\\b" not in done.stdout

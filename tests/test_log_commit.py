@@ -1,6 +1,7 @@
 """Group commit and its bounds: how batches share round trips, when the reading waits, what interrupts it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,7 @@ from bridge.errors import Fenced, Moved
 from bridge.event import Batch
 from bridge.facts import BatchStored, LogBlocked, LogRestored
 from bridge.redis_log import Keys
+from bridge.redis_log.commit import MAX_ROUND
 from bridge.redis_log.writer import MAX_BYTES, MAX_MEMORY, MAX_RECORDS
 
 
@@ -128,6 +130,11 @@ async def test_reading_waits_when_too_many_bytes_wait(server: RedisServer, prefi
         for writer in writers:
             await writer.stored()
         assert held.memory == 0
+        rounds: Counter[float] = Counter()
+        for fact in running.of(BatchStored):
+            rounds[fact.seconds] += fact.events  # those of one round trip took the same time
+        most = MAX_ROUND + MAX_BYTES
+        assert max(rounds.values()) * MAX_BYTES // 16 <= most, "a slow link could not carry it all at once"
         assert server.call("XLEN", Keys(prefix, 0).events) == sum(writer.position.sequence for writer in writers)
 
 

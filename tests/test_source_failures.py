@@ -23,6 +23,7 @@ from upstream import (
     CUT,
     HANG,
     JSON,
+    SECOND,
     SSE,
     Exchange,
     Request,
@@ -30,6 +31,7 @@ from upstream import (
     Upstream,
     after,
     answer,
+    at_once,
     frame,
     gaps,
     stream,
@@ -39,8 +41,6 @@ from waiting import wait_until
 from bridge.sources.event_wait import MAX_BODY
 
 STREAM, WAIT = "/v2/runs/{}/events/stream", "/v1/events/{}/wait"
-AT_ONCE = 0.1
-"""Seconds within which a connection that brought new events is replaced."""
 
 
 def tells(status: int, body: str) -> Script:
@@ -210,7 +210,7 @@ async def _play(directory: Path, server: RedisServer) -> Play:
         log = Log(server, "play")
         async with Daemon(directory, text) as daemon:
             for path, (_, count) in scripts.items():
-                await wait_until(lambda p=path, n=count: len(upstream.of(p)) >= n, f"{count} requests for {path}", 30.0)
+                await upstream.asked(path, count, 30.0)
             await wait_until(lambda: {"h2", "s2"} <= set(log.ids()), "the healthy stream goes on")
             states = {path: log.source(f"{'stream' if 'runs' in path else 'wait'}-{path.split('/')[3]}")
                       for path in scripts}  # fmt: skip
@@ -238,7 +238,7 @@ def test_failure_without_progress_backs_off(play: Play, name: str) -> None:
     # redirect is followed three times
     later = {"cut": 2, "loop": 4}.get(name, 1)
     pauses = gaps(requests)[1 if name == "early-end" else later - 1 :: later]
-    assert min(pauses, default=1.0) >= 1.0
+    assert min(pauses, default=1.0) >= SECOND
     assert play.states[STREAM.format(name)]["state"] == "running"
     assert [event["id"] for event in play.about("runs", name)] == ["replayed"] * (name == "early-end")
 
@@ -246,16 +246,16 @@ def test_failure_without_progress_backs_off(play: Play, name: str) -> None:
 def test_replayed_events_are_no_progress(play: Play) -> None:
     """The first connection brought something new and is replaced at once; one that only repeats it is not."""
     first, *others = gaps(play.stream("early-end"))
-    assert first < AT_ONCE
-    assert min(others, default=1.0) >= 1.0
+    assert first < SECOND
+    assert min(others, default=1.0) >= SECOND
 
 
 def test_progress_is_replaced_at_once_within_the_budget(play: Play) -> None:
     """A server that ends each connection after ten new events costs no time thirty times, then a second each."""
     assert [event["id"] for event in play.about("runs", "budget")] == [f"b{n}" for n in range(340)]
     pauses = gaps(play.stream("budget"))
-    assert max(pauses[:30]) < AT_ONCE, pauses
-    assert all(0.95 < pause < 1.6 for pause in pauses[30:]), pauses
+    assert at_once(pauses[:30]), pauses
+    assert all(SECOND < pause < 1.6 for pause in pauses[30:]), pauses
 
 
 def test_silent_connection_is_replaced(play: Play) -> None:
@@ -276,7 +276,7 @@ def test_retry_after_is_honoured_and_capped(play: Play, kind: str) -> None:
     assert 1.0 <= delays["nonsense"] <= 2.0
     asked = play.stream if kind == "stream-" else lambda name: play.wait(f"slow-{name}")
     for name in RETRY.keys() - {"hours"}:
-        assert delays[name] <= gaps(asked(name))[0] < delays[name] + 1.0
+        assert delays[name] - 0.05 <= gaps(asked(name))[0] < delays[name] + 1.0
     assert play.stream("date")[1].at >= play.date
 
 
@@ -289,7 +289,7 @@ def test_refused_stream_is_failed_and_comes_back(play: Play, status: int) -> Non
     assert event["reason"].startswith(reason)
     assert len(play.daemon.lines("source.failed", source=source)) == 1
     assert play.daemon.lines("source.interrupted", source=source) == []
-    assert min(gaps(play.stream(str(status)))) >= 0.95
+    assert min(gaps(play.stream(str(status)))) >= SECOND
     assert [event["id"] for event in play.about("runs", str(status))][1:] == [f"e{status}"]
     assert play.states[STREAM.format(status)]["state"] == "running"
 
@@ -301,7 +301,7 @@ def test_refused_wait_is_failed_and_comes_back(play: Play, status: int) -> None:
     (event,) = play.of("failed")[f"wait-{name}"]
     assert (event["status"], event["reason"][:3]) == (status, str(status))
     assert len(play.daemon.lines("source.failed", source=f"wait-{name}")) == 1
-    assert min(gaps(play.wait(name))[:2]) >= 0.95
+    assert min(gaps(play.wait(name))[:2]) >= SECOND
     assert [event["type"].rpartition(".")[2] for event in play.about("events", name)] == ["failed", "signaled"]
     assert play.states[WAIT.format(name)]["state"] == "running"
 
@@ -314,7 +314,7 @@ def test_ambiguous_end_is_a_possible_loss(play: Play, name: str) -> None:
     assert gap["certain"] is False
     assert gap["reason"].startswith(reason)
     assert play.daemon.lines("loss.possible", source=source, reason=gap["reason"])
-    assert gaps(play.wait(name))[0] >= 1.0
+    assert gaps(play.wait(name))[0] >= SECOND
 
 
 def test_answers_and_refused_connections_are_no_loss(play: Play) -> None:
@@ -323,7 +323,7 @@ def test_answers_and_refused_connections_are_no_loss(play: Play) -> None:
     assert {line["source"] for line in play.daemon.lines("loss.possible")} == set(play.of("gap"))
     for name, (_, reason) in CERTAIN.items():
         assert play.daemon.lines("source.interrupted", source=f"wait-{name}")[0]["reason"].startswith(reason)
-        assert gaps(play.wait(name))[0] >= 1.0
+        assert gaps(play.wait(name))[0] >= SECOND
     unreachable = play.daemon.lines("source.interrupted", source="wait-unreachable")
     assert unreachable[0]["reason"].startswith("can't connect")
 
@@ -334,7 +334,7 @@ def test_unreadable_answer_is_parked(play: Play, name: str) -> None:
     parked = {raw: reason for reason, raw in play.parked}
     body = UNREADABLE[name][:MAX_BODY]
     assert parked[body].startswith("oversized" if name == "large" else "no signal in the answer")
-    assert gaps(play.wait(name))[0] >= 1.0
+    assert gaps(play.wait(name))[0] >= SECOND
     assert [event["data"] for event in play.about("events", name)] == [{"n": 1}]
 
 
@@ -343,7 +343,7 @@ def test_everything_else_goes_on(play: Play) -> None:
     assert [event["id"] for event in play.about("runs", "healthy")] == ["h1", "h2"]
     assert [event["data"] for event in play.about("events", "healthy")] == [{"n": 1}]
     assert len(play.stream("healthy")) == 1
-    assert max(gaps(play.wait("healthy"))) < AT_ONCE
+    assert at_once(gaps(play.wait("healthy")))
 
 
 def test_one_waiter_at_a_time(play: Play) -> None:

@@ -52,7 +52,7 @@ async def test_resumes_where_it_was(daemon: Callable[..., Daemon], upstream: Ups
         await log.has("e1", "e2", "e3")
         running.kill()
         running.start()
-        await wait_until(lambda: len(upstream.of(PATH)) == 3, "a third connection")
+        await upstream.asked(PATH, 3)
     assert [request.cursor for request in upstream.of(PATH)] == [(None, None), ("e2", "e2"), ("e3", "e3")]
     assert all(request.headers["authorization"] == f"Bearer {BCTRL_KEY}" for request in upstream.requests)
     assert all("text/event-stream" in request.headers["accept"] for request in upstream.requests)
@@ -65,7 +65,7 @@ async def test_frame_id_is_the_cursor(daemon: Callable[..., Daemon], upstream: U
     upstream.on(PATH, stream(f"id: outer\ndata: {data}\n\n".encode()), HANG)
     async with daemon(stream_source()):
         await log.has("inner")
-        await wait_until(lambda: len(upstream.of(PATH)) == 2, "a second connection")
+        await upstream.asked(PATH, 2)
     assert upstream.of(PATH)[1].cursor == ("outer", "outer")
 
 
@@ -167,9 +167,9 @@ async def test_another_refusal_is_another_event(daemon: Callable[..., Daemon], u
     """Each change of the reason is an event, over a restart too; the same reason again is none."""
     upstream.on(PATH, answer(401), answer(403))
     async with daemon(stream_source(recheck="1s")) as running:
-        await wait_until(lambda: len(upstream.of(PATH)) == 3, "three looks", 15.0)
+        await upstream.asked(PATH, 3)
         running.kill()
         running.start()
-        await wait_until(lambda: len(upstream.of(PATH)) == 4, "a fourth look", 15.0)
+        await upstream.asked(PATH, 4)
         await running.line("source.failed", reason="403", count=2)
     assert [data["status"] for data in log.data("source.failed")] == [401, 403]

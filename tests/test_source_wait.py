@@ -5,7 +5,6 @@ import gzip
 import json
 import signal
 from collections.abc import AsyncIterator, Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -14,7 +13,7 @@ import pytest
 from anchorbrowser import Anchorbrowser
 from daemon import ANCHOR_KEY, Daemon, Log, configuration, never, wait_source
 from servers import RedisServer
-from upstream import HANG, Exchange, Script, Upstream, after, answer, gaps
+from upstream import HANG, Exchange, Script, Upstream, after, answer, at_once, gaps
 from waiting import wait_until
 
 from bridge.emulator import Emulator, Options
@@ -26,8 +25,6 @@ from bridge.sources.event_wait import MARGIN, EventWait
 
 WAIT = "/v1/events/{}/wait"
 PATH = WAIT.format("otp")
-AT_ONCE = 0.1
-"""Seconds within which the next wait is armed, at most."""
 TIMED_OUT = answer(408, {"error": {"code": 408, "message": "Event was not signaled within the specified timeout"}})
 
 
@@ -106,10 +103,10 @@ async def test_waits_one_after_the_other(daemon: Callable[..., Daemon], upstream
     late = after(0.7, TIMED_OUT)
     upstream.on(PATH, late, late, after(0.2, signaled({"code": "1"})), signaled({"code": "2"}), late, HANG)
     async with daemon() as running:
-        await wait_until(lambda: len(upstream.of(PATH)) == 6, "six waits")
+        await upstream.asked(PATH, 6)
         running.kill()
     assert log.data("io.anchorbrowser.event.signaled") == [{"code": "1"}, {"code": "2"}]
-    assert max(gaps(upstream.of(PATH))) < AT_ONCE
+    assert at_once(gaps(upstream.of(PATH)))
     assert upstream.most_at_once == {PATH: 1}
     for request in upstream.requests:
         assert (request.method, json.loads(request.body)) == ("POST", {"timeoutMs": 1000})
@@ -133,7 +130,7 @@ async def test_signal_is_stored_before_the_next_wait(
 
     upstream.on(PATH, *(brings(number) for number in range(20)), HANG)
     async with daemon() as running:
-        await wait_until(lambda: len(upstream.of(PATH)) == 21, "twenty signals")
+        await upstream.asked(PATH, 21)
         running.kill()
     assert stored == list(range(20))
     assert [event["data"]["n"] for event in log.events()] == list(range(20))
@@ -151,7 +148,7 @@ async def test_any_data_is_kept_verbatim(daemon: Callable[..., Daemon], upstream
     packed = answer(200, gzip.compress(bodies[0]), {"Content-Encoding": "gzip"})
     upstream.on(PATH, *(answer(200, body) for body in bodies), packed, HANG)
     async with daemon() as running:
-        await wait_until(lambda: len(upstream.of(PATH)) == 10, "nine signals")
+        await upstream.asked(PATH, 10)
         running.kill()
     entries = server.call("XRANGE", f"{prefix}:{{0}}:events", "-", "+")
     found = [fields["event"].partition('"data":')[2].removesuffix("}") for _, fields in entries]
@@ -165,14 +162,14 @@ async def test_nothing_is_armed_while_redis_is_down(
     dies = asyncio.Event()
     upstream.on(PATH, after(dies, TIMED_OUT), after(0.7, TIMED_OUT))
     async with alone() as running:
-        await wait_until(lambda: upstream.of(PATH), "a wait")
+        await upstream.asked(PATH)
         await wait_until(lambda: Log(redis).source("w").get("armed") == "1", "its mark")
         redis.kill()
         await asyncio.sleep(0.6)  # the wait must not end too early to be a time-out
         dies.set()
         await never(lambda: len(upstream.of(PATH)) > 1, "a wait without a log", 1.5)
         redis.start()
-        await wait_until(lambda: len(upstream.of(PATH)) > 1, "a wait with a log")
+        await upstream.asked(PATH, 2)
         assert running.lines("log.blocked", code="CONNECTION")
         await running.line("log.restored")
     assert Log(redis).events() == []
@@ -185,13 +182,13 @@ async def test_nothing_is_armed_while_redis_is_full(
     fills = asyncio.Event()
     upstream.on(PATH, after(fills, signaled({"code": "1"})), HANG)
     async with alone() as running:
-        await wait_until(lambda: upstream.of(PATH), "a wait")
+        await upstream.asked(PATH)
         redis.call("CONFIG", "SET", "maxmemory", "1")
         fills.set()
         await running.line("log.blocked", code="OOM")
         await never(lambda: len(upstream.of(PATH)) > 1, "a wait without room", 1.0)
         redis.call("CONFIG", "SET", "maxmemory", "0")
-        await wait_until(lambda: len(upstream.of(PATH)) == 2, "a wait with room")
+        await upstream.asked(PATH, 2)
         running.kill()
     assert Log(redis).data("signaled") == [{"code": "1"}]
 
@@ -203,13 +200,13 @@ async def test_signal_waits_in_memory_for_redis(
     dies = asyncio.Event()
     upstream.on(PATH, after(dies, signaled({"code": "1"})), after(0.7, TIMED_OUT))
     async with alone() as running:
-        await wait_until(lambda: upstream.of(PATH), "a wait")
+        await upstream.asked(PATH)
         redis.kill()
         dies.set()
         await running.line("log.blocked", code="CONNECTION")
         await never(lambda: len(upstream.of(PATH)) > 1, "a wait without a log", 0.5)
         redis.start()
-        await wait_until(lambda: len(upstream.of(PATH)) > 1, "a wait with a log")
+        await upstream.asked(PATH, 2)
         assert Log(redis).data("signaled") == [{"code": "1"}]
     assert len(Log(redis).events()) == 1
 
@@ -221,7 +218,7 @@ async def test_signal_in_the_spool_survives(
     dies, spool = asyncio.Event(), tmp_path / "spool"
     upstream.on(PATH, after(dies, signaled({"code": "1"})), after(0.7, TIMED_OUT))
     async with alone(f'spool = "{spool}"') as running:
-        await wait_until(lambda: upstream.of(PATH), "a wait")
+        await upstream.asked(PATH)
         redis.kill()
         dies.set()
         await running.line("signal.spooled", source="w")
@@ -229,7 +226,7 @@ async def test_signal_in_the_spool_survives(
         running.kill()
         redis.start()
         running.start()
-        await wait_until(lambda: len(upstream.of(PATH)) > 1, "a wait after the restart")
+        await upstream.asked(PATH, 2)
         assert Log(redis).data("signaled") == [{"code": "1"}]
         assert list(spool.iterdir()) == []
     assert len(Log(redis).events()) == 1
@@ -242,7 +239,7 @@ async def test_signal_without_spool_is_missed_aloud(
     dies = asyncio.Event()
     upstream.on(PATH, after(dies, signaled({"code": "1"})), after(0.7, TIMED_OUT))
     async with alone("grace = 2") as running:
-        await wait_until(lambda: upstream.of(PATH), "a wait")
+        await upstream.asked(PATH)
         redis.kill()
         dies.set()
         await running.line("log.blocked", code="CONNECTION")
@@ -259,7 +256,7 @@ async def test_stop_lets_the_wait_end(daemon: Callable[..., Daemon], upstream: U
     stopped = asyncio.Event()
     upstream.on(PATH, after(stopped, after(0.5, signaled({"code": "1"}))), HANG)
     async with daemon() as running:
-        await wait_until(lambda: upstream.of(PATH), "a wait")
+        await upstream.asked(PATH)
         running.signal(signal.SIGTERM)
         stopped.set()
         assert await running.end() == 0
@@ -268,7 +265,7 @@ async def test_stop_lets_the_wait_end(daemon: Callable[..., Daemon], upstream: U
         assert log.source("w")["armed"] == "0"
         assert len(upstream.of(PATH)) == 1
         running.start()
-        await wait_until(lambda: len(upstream.of(PATH)) == 2, "a wait of the next life")
+        await upstream.asked(PATH, 2)
         running.kill()
     assert reasons(log) == []
 
@@ -277,11 +274,11 @@ async def test_kill_mid_wait_is_said(daemon: Callable[..., Daemon], upstream: Up
     """After kill -9 with a wait under way the next life says that a signal may be lost, once, and waits on."""
     upstream.on(PATH, HANG, signaled({"code": "1"}), HANG)
     async with daemon() as running:
-        await wait_until(lambda: len(upstream.of(PATH)) == 1, "a wait")
+        await upstream.asked(PATH, 1)
         running.kill()
         await wait_until(lambda: upstream.of(PATH)[0].until, "its end")
         running.start()
-        await wait_until(lambda: len(upstream.of(PATH)) == 3, "waits of the next life")
+        await upstream.asked(PATH, 3)
         running.kill()
     assert [event["type"].rpartition(".")[2] for event in log.events()] == ["gap", "signaled"]
     assert reasons(log) == ["the bridge ended while a wait was under way"]
@@ -337,4 +334,3 @@ async def test_signals_of_the_official_sdk(tmp_path: Path, server: RedisServer, 
     for name in names:
         found = [event["data"] for event in log.events("signaled") if event["subject"] == name]
         assert found == [{"n": number, "text": "é"} for number in range(6)]
-

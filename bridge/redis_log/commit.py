@@ -23,6 +23,8 @@ from bridge.stop import nap, within
 
 MAX_PARKED = 10_000
 """Parked records kept per partition; the oldest go first."""
+MAX_ROUND = 4 << 20
+"""Bytes of batches in one round trip, which a slow link has to carry within the time-out; the last may go over it."""
 HEARTBEAT = 2.0
 """Seconds between looks at an idle connection, so that a Redis put back to an older copy is noticed."""
 STARTING = "STARTING"
@@ -63,6 +65,8 @@ class Committer:
         self._appended = appended
         self.writers: set[Writer] = set()
         self._dirty = asyncio.Event()
+        self._first = 0
+        """Whose turn it is among the writers, where not all fit into one round trip."""
         self._generation = 0
 
     # -- the sources' side
@@ -146,7 +150,7 @@ class Committer:
     async def _round(self) -> None:
         if not self._link.connected or self._generation != self._link.generation:
             await self._verify()
-        ready = [writer for writer in self.writers if writer.dirty]
+        ready = self._ready()
         if ready:
             await self._commit(ready)
             self._unblock()
@@ -154,6 +158,21 @@ class Committer:
         self._dirty.clear()
         if await within(self._dirty.wait(), HEARTBEAT) is None:
             await self._verify()
+
+    def _ready(self) -> list[Writer]:
+        """The writers that have something to send; in turn, where it is too much for one round trip."""
+        writers = list(self.writers)
+        ready: list[Writer] = []
+        size = 0
+        for at in range(self._first, self._first + len(writers)):
+            writer = writers[at % len(writers)]
+            if size >= MAX_ROUND:
+                self._first = at % len(writers)
+                break
+            if writer.dirty:
+                ready.append(writer)
+                size += writer.size
+        return ready
 
     async def _commit(self, writers: list[Writer]) -> None:
         started = asyncio.get_running_loop().time()

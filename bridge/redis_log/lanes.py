@@ -100,6 +100,7 @@ def entry_of(id_: bytes, fields: list[bytes]) -> Entry:
     return Entry(id_.decode(), event_id, type_, subject, at.get(b"event", b""))
 
 
-def _head(subject: bytes, id_: bytes, attempts: bytes, fields: list[bytes]) -> Head:
+def _head(subject: bytes, id_: bytes, attempts: bytes, fields: list[bytes], *following: list[Reply]) -> Head:
     entry = entry_of(id_, fields) if fields else None
-    return Head(subject.decode(errors="replace"), id_.decode(), int(attempts), entry)
+    behind = tuple(entry_of(*one) for one in following)
+    return Head(subject.decode(errors="replace"), id_.decode(), int(attempts), entry, behind)

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from hiredis import pack_command
 from redis.asyncio.connection import (
@@ -64,8 +64,8 @@ def _seeds(server: Server) -> list[tuple[str, int]]:
 
 
 def _credentials(server: Server) -> dict[str, Any]:
-    parts = urlsplit(server.url.replace(",", "."))  # a list of hosts is no valid netloc for the port property
-    found = {"username": parts.username, "password": server.password or parts.password}
+    parts = urlsplit(server.url)
+    found = {"username": unquote(parts.username or ""), "password": server.password or unquote(parts.password or "")}
     return {key: value for key, value in found.items() if value}
 
 
@@ -104,7 +104,7 @@ async def _cluster_node(server: Server, key: str) -> dict[str, Any]:
             continue
         for first, last, master, *_ in ranges:
             if first <= slot <= last:
-                return {**address, "host": master[0].decode() or host, "port": master[1]}
+                return {**address, "host": (master[0] or b"").decode() or host, "port": master[1]}
         reasons.append(f"{host}:{port}: slot {slot} is served by nobody")
     raise LogUnavailable("CLUSTERDOWN", "; ".join(reasons))
 

@@ -224,6 +224,11 @@ class Writer:
         """True while something waits to be sent."""
         return self._error is None and bool(self.sealed or self._pending)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the batch that goes next."""
+        return self.sealed.size if self.sealed else self._pending.size
+
     def _check(self) -> None:
         if self._error is not None:
             raise self._error

@@ -60,15 +60,18 @@ QUICK = [
 ]
 """The same, small enough for every run of the tests."""
 
-CONTROLS = [
+QUICK_CONTROLS = [
     Case("A", "window not stored", partial(killed_bridge, kills=3), mutants.WINDOW),
     Case("B", "compare off", partial(killed_redis, kills=1), mutants.COMPARE),
     Case("C", "compare off", partial(lost_answers, mishaps=6, silences=0), mutants.COMPARE),
     Case("D", "fence off", partial(frozen_owner, frozen=[0.3]), mutants.FENCE),
-    Case("D", "compare and fence off", partial(frozen_owner, frozen=[0.3]), mutants.BOTH),
-    Case("E", "waits not marked", partial(killed_waits, kills=3, kinds=(Before.GHOST,)), mutants.ARMED),
     Case("F", "attempts not stored", partial(killed_deliveries, kills=2), mutants.ATTEMPTS),
 ]
 """Cases whose guard has been taken out of a copy of the package."""
 
-QUICK_CONTROLS = [control for control in CONTROLS if control.mutant not in {mutants.BOTH, mutants.ARMED}]
+CONTROLS = [
+    *QUICK_CONTROLS,
+    Case("D", "compare and fence off", partial(frozen_owner, frozen=[0.3]), mutants.BOTH),
+    Case("E", "waits not marked", partial(killed_waits, kills=3, kinds=(Before.GHOST,)), mutants.ARMED),
+]
+"""Those of `make kill`."""

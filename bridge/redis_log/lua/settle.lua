@@ -14,7 +14,11 @@ if stored[1] ~= ARGV[1] then
   return redis.error_reply('ROLLEDBACK an older owner is stored: Redis came back from an older copy')
 end
 local group, lane, subject, entry, outcome = ARGV[2], ARGV[3] .. ARGV[4], ARGV[4], ARGV[5], ARGV[6]
-local held = redis.call('HEXISTS', KEYS[3], subject) == 1
+local first = redis.call('HGET', KEYS[3], subject)
+local held = first ~= false
+if held and string.match(first, '^%S+') ~= entry then
+  return {'OK', 0} -- about an entry that is no longer the lane's first: the next exchange brings the one that is
+end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 

@@ -20,6 +20,9 @@ for at = 8, 7 + acknowledged, 1000 do
   redis.call('XACK', KEYS[1], group, unpack(ARGV, at, math.min(at + 999, 7 + acknowledged)))
 end
 
+-- how many entries behind a lane's first are handed out with it
+local FOLLOWING = 16
+
 local function subject_of(fields)
   for at = 1, #fields, 2 do
     if fields[at] == 'subject' then return fields[at + 1] end
@@ -66,7 +69,16 @@ for at = 1, #waiting, 2 do
     end
     local id, attempts = string.match(redis.call('HGET', KEYS[3], subject), '^(%S+) (%d+)')
     local found = redis.call('XRANGE', KEYS[1], id, id)
-    heads[#heads + 1] = {subject, id, attempts, found[1] and found[1][2] or {}}
+    local head = {subject, id, attempts, found[1] and found[1][2] or {}}
+    if found[1] and attempts == '0' then
+      -- not a retry, so those behind it are likely to follow at once
+      for _, behind in ipairs(redis.call('LRANGE', lane .. subject, 0, FOLLOWING - 1)) do
+        local next_one = redis.call('XRANGE', KEYS[1], behind, behind)[1]
+        if not next_one then break end
+        head[#head + 1] = next_one
+      end
+    end
+    heads[#heads + 1] = head
   end
 end
 return {'OK', next_due, missing, count_read, last, entries, heads}
