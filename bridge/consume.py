@@ -26,7 +26,9 @@ from bridge.stop import Stop
 async def consume(source: Source, log: Log, spool: Spool, pace: Pace, *, observe: Observe, stop: Stop) -> None:
     """Bring signals into the log until the stop, letting the wait in flight end; or until somebody newer owns it."""
     try:
-        writer = await log.open(source.id, source.resource)
+        writer = await stop.before(log.open(source.id, source.resource))
+        if writer is None:
+            return
         loop = _Waits(source, writer, spool, pace, observe=observe, stop=stop)
         await loop.recover()
         await loop.run()

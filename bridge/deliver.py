@@ -42,8 +42,8 @@ class Delivery:
         stop.listen(self._woken.set)
         self._flowing: dict[str, deque[Entry]] = {}
         """Lanes whose entries are all in memory; the first of each is in flight or ready."""
-        self._held: dict[str, list[str]] = {}
-        """Lanes that wait in the log while their first entry is in flight -> ids that still have to join them there."""
+        self._held: dict[str, list[str] | None] = {}
+        """Lanes that wait in the log while their first entry is in flight -> ids that join them there; None: joined."""
         self._following: dict[str, deque[Entry]] = {}
         """Entries of held lanes that come after the one in flight, as far as they are in memory."""
         self._unread = 0
@@ -106,8 +106,7 @@ class Delivery:
             self._settled, self._settlements, want=want, heads=heads, busy=list(self._held), after=after
         )
         self._settled, self._settlements = [], []
-        for joined in self._held.values():
-            joined.clear()
+        self._held = dict.fromkeys(self._held)
         self._unconfirmed.clear()
         if taken.missing:
             self._observe(EntriesMissing(self.destination, taken.missing))
@@ -140,9 +139,8 @@ class Delivery:
 
     @property
     def _heads(self) -> int:
-        """How many waiting lanes may be taken up: as many as are free, and some even while new entries queue up."""
-        limit = self._limits.max_in_flight
-        return max(0, limit - self._in_flight - len(self._ready), max(1, limit // 4) - len(self._held))
+        """How many waiting lanes may be taken up. New entries are taken by the same measure, so neither starves."""
+        return max(0, self._limits.max_in_flight - self._in_flight - len(self._ready))
 
     @property
     def _room(self) -> int:
@@ -158,13 +156,17 @@ class Delivery:
                 self._observe(EntriesMissing(self.destination, 1))
                 self._settlements.append(Settlement(head.subject, head.id, Verdict.DONE))
             else:
-                self._held[head.subject] = []
+                self._held[head.subject] = None
                 self._following[head.subject] = deque(head.following)
                 self._ready.append((head.entry, head.attempts))
 
     def _queue(self, entry: Entry) -> None:
         if entry.subject in self._held:
-            self._held[entry.subject].append(entry.entry)
+            joining = self._held[entry.subject]
+            if joining is None:
+                # the log says that nothing waits: what is in flight was trimmed meanwhile
+                raise LogUnavailable("TRIMMED", f"entries of {entry.subject} are gone: start again from what is left")
+            joining.append(entry.entry)
             return
         lane = self._flowing.get(entry.subject)
         if lane is not None:

@@ -36,6 +36,19 @@ class Stop:
         """Wait up to `seconds`; True if the bridge was asked to end meanwhile."""
         return await within(self._event.wait(), seconds) is not None
 
+    async def before(self, awaitable: Awaitable[T]) -> T | None:
+        """The awaitable's result, or None if the bridge is asked to end first (it is then cancelled)."""
+        clock = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(0 if self.is_set() else None) as scope:
+                self.listen(wake := lambda: scope.reschedule(clock()))
+                try:
+                    return await awaitable
+                finally:
+                    self._listeners.remove(wake)
+        except TimeoutError:
+            return None
+
 
 async def within(awaitable: Awaitable[T], seconds: float) -> T | None:
     """The awaitable's result, or None if `seconds` pass first (it is then cancelled)."""

@@ -30,7 +30,9 @@ _TABLE = {
 
 def _pattern(key: str) -> re.Pattern[str]:
     text = re.escape(key.replace("{0}", "{PARTITION}")).replace("PARTITION", r"\d+")
-    return re.compile(text.replace("PREFIX", ".+?").replace("NAME", "[A-Za-z0-9._:-]+").replace("SUBJECT", ".*"), re.DOTALL)
+    return re.compile(
+        text.replace("PREFIX", ".+?").replace("NAME", "[A-Za-z0-9._:-]+").replace("SUBJECT", ".*"), re.DOTALL
+    )
 
 
 _PATTERNS = [(_pattern(key), kind) for key, kind in _TABLE.items()]

@@ -1,9 +1,6 @@
 """A TCP proxy before a real server, which can hold, swallow or delay answers and cut connections.
 
-    async with Proxy(server) as proxy:
-        proxy.url
-        proxy.answers = Answers.SWALLOW      # the server acts, the client never hears of it
-        proxy.cut()
+Refuses to read what passes: it knows bytes, not commands.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeVar
@@ -48,6 +48,12 @@ def source_hash(server: RedisServer, keys: Keys, source: str = "s") -> dict[str,
     return found
 
 
+def script_calls(server: RedisServer) -> int:
+    """How many scripts the server has run since its statistics were reset."""
+    stats = server.call("INFO", "commandstats")
+    return sum(int(stats[f"cmdstat_{name}"]["calls"]) for name in ("evalsha", "eval") if f"cmdstat_{name}" in stats)
+
+
 async def store(writer: Writer, *batches: Batch) -> None:
     """Add the batches, one append each."""
     for one in batches:
@@ -79,7 +85,7 @@ class Upstream:
         """All its events so far."""
         return [f"{self.id}-{number}" for number in range(1, self.length + 1)]
 
-    async def batches(self, position: Position) -> AsyncIterator[Batch]:
+    async def batches(self, position: Position) -> AsyncGenerator[Batch, None]:
         """Pages of up to ten events after the position, without an end."""
         at = int(position.cursor or 0)
         while True:
@@ -118,9 +124,7 @@ async def running_log(
 ) -> AsyncIterator[Running]:
     """A log on a real server; its committers run until the end of the block, the trimming only where asked for."""
     facts: list[Fact] = []
-    log = RedisLog(
-        Server(url, password), LogOptions(prefix=prefix, **options), instance=instance, observe=facts.append
-    )
+    log = RedisLog(Server(url, password), LogOptions(prefix=prefix, **options), instance=instance, observe=facts.append)
     loops = [loop for name, loop in log.workers().items() if trim or name != "trim"]
     try:
         async with beside(*loops):

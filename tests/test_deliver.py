@@ -16,7 +16,15 @@ from servers import RedisServer
 from standardwebhooks import Webhook
 from waiting import wait_until
 
+from bridge.deliver import Delivery
+from bridge.event import Entry
+from bridge.facts import Fact
+from bridge.lane import Delivered, Limits, Outcome
+from bridge.redis_log import LogOptions, RedisLog, Server
 from bridge.signing import message_id
+from bridge.stop import Stop
+from bridge.supervisor import Phase, Supervisor, Worker
+from bridge.webhook import type_filter
 
 
 @pytest.fixture
@@ -266,7 +274,7 @@ async def test_a_receiver_that_takes_too_long_is_cut_off(stage: Stage, receiver:
 
 async def test_entries_of_others_hold_nothing_up(stage: Stage, receiver: Receiver) -> None:
     """What somebody else put into the stream is delivered as it is, with an id of its own, always the same."""
-    deep = b"[" * 100_000
+    deep = b'{"data":' + b"[" * 100_000
     strange: list[dict[str, str | bytes]] = [
         {"nothing": "known"}, {"event": ""}, {"subject": "s", "event": "no JSON"},
         {"subject": b"\xff", "event": b"\xff"}, {"subject": "s", "event": deep},
@@ -287,3 +295,34 @@ async def test_entries_of_others_hold_nothing_up(stage: Stage, receiver: Receive
     assert len(receiver.hooks) == 2 * (len(strange) + 1)
     assert all(len(seen) == 1 for body, seen in ids.items() if body)
     assert len(stage.dead("crm")) == len(strange) + 1
+
+
+async def test_a_mistake_of_ours_does_not_hold_a_subject_for_ever(stage: Stage) -> None:
+    """An attempt that ends in an error nobody expected counts as failed; the event becomes a dead letter in the end."""
+    sent: list[tuple[str, int]] = []
+
+    async def broken(entry: Entry, attempt: int, /) -> Outcome:
+        sent.append((entry.id, attempt))
+        if entry.id == "e1":
+            raise ZeroDivisionError("a mistake")
+        return Delivered(204)
+
+    stage.put([("e1", "run-1"), ("e2", "run-1")])
+    stop, seen = Stop(), list[Fact]()
+    log = RedisLog(Server(stage.server.url), LogOptions(prefix=stage.prefix), instance="one", observe=seen.append)
+    supervisor = Supervisor(observe=seen.append, stop=stop)
+    delivery = Delivery(
+        "crm", log.lanes("crm", "start")[0], broken, type_filter([]), Limits(max_attempts=2, schedule=(0.01,)),
+        spawn=supervisor.spawn, observe=seen.append, stop=stop,
+    )  # fmt: skip
+    supervisor.start(Worker("deliver", delivery.run, Phase.FINISH))
+    try:
+        await stage.all_settled("crm")
+    finally:
+        stop.set()
+        assert await supervisor.end(5.0, log.drained)
+        await log.close()
+    assert sent == [("e1", 1), ("e1", 2), ("e2", 1)]
+    assert [(letter["id"], letter["last_error"]) for letter in stage.dead("crm")] == [
+        ("e1", "ZeroDivisionError: a mistake")
+    ]

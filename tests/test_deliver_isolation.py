@@ -84,7 +84,7 @@ async def test_a_receiver_that_hangs_for_one_run_delays_no_other(stage: Stage, r
     """One place is taken until the time-out; the others go on, and the run's own events stay in order."""
 
     async def hanging(hook: Hook) -> int:
-        return await hang(hook) if hook.subject == "run-bad" and len(receiver.of(hook.id)) == 1 else 204
+        return await hang(hook) if hook.id == "b0" and len(receiver.of("b0")) == 1 else 204
 
     receiver.answer = hanging
     stage.put([(f"b{number}", "run-bad") for number in range(30)])
@@ -120,12 +120,12 @@ async def test_a_backlog_of_others_does_not_delay_a_retry(stage: Stage, receiver
 async def test_a_dead_destination_costs_no_work(stage: Stage, receiver: Receiver) -> None:
     """While every place hangs and more runs are due, the bridge waits; it does not ask Redis again and again."""
     receiver.answer = hang
-    stage.put([(f"{number}", f"run-{number}") for number in range(40)])
+    stage.put([(f"{number}", f"run-{number}") for number in range(12)])
     async with stage.bridge(
         destination("crm", receiver.url, max_in_flight=8, timeout="700ms", retry_schedule=[0.01], max_attempts=100),
         more='grace = "2s"',
     ):
-        await wait_until(lambda: len(receiver.hooks) >= 48, "more attempts than events", 20)
+        await wait_until(lambda: len(receiver.hooks) >= 16, "more attempts than events", 20)
         before = calls(stage.server)
         await asyncio.sleep(1.5)
         assert calls(stage.server) - before < 100

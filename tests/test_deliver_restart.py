@@ -53,10 +53,13 @@ async def test_attempts_and_due_times_survive_kill(stage: Stage, receiver: Recei
     assert set(receiver.ids()[3:]) == {"e2"}
 
 
-async def test_what_was_in_flight_at_kill_is_sent_again(stage: Stage, receiver: Receiver, tmp_path: Path) -> None:
+@pytest.mark.parametrize("each", [5, 20], ids=["in-memory", "held-in-the-log"])
+async def test_what_was_in_flight_at_kill_is_sent_again(
+    stage: Stage, receiver: Receiver, tmp_path: Path, each: int
+) -> None:
     """Killed while receivers were at work: everything comes again, with the same ids and in order."""
     receiver.answer = hang
-    events = spread(3, 20)
+    events = spread(3, each)
     stage.put(events)
     async with Daemon(tmp_path, stage.config(destination("crm", receiver.url))) as daemon:
         await wait_until(lambda: len(receiver.hooks) == 3, "one of each subject in flight", 20)

@@ -183,12 +183,11 @@ async def test_directory_of_another_bridge_is_refused(daemon: Callable[..., Daem
         assert len(embedded.pids) == 1
         await embedded.grown(before)
         first.kill()
-        third = daemon("third").start()
-        await embedded.grown(before + 50)
-        rival = first.start()
-        assert await rival.end() == EX_UNAVAILABLE
-        assert len(embedded.pids) == 1
-        assert await third.stop() == 0
+        async with daemon("third") as third:
+            await third.line("bridge.started")
+            assert await first.start().end() == EX_UNAVAILABLE
+            assert len(embedded.pids) == 1
+            await embedded.grown(before)
 
 
 async def test_ctrl_c_reaches_the_bridge_alone(daemon: Callable[..., Daemon], embedded: Embedded) -> None:

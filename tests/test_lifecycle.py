@@ -119,24 +119,37 @@ async def test_second_signal_ends_at_once(
 
 
 async def test_starts_and_stops_without_redis(tmp_path: Path, upstream: Upstream) -> None:
-    """Without Redis the bridge starts, asks nobody for anything, says so once, and stops within its grace."""
+    """Without Redis the bridge starts, asks nobody for anything, says so once, and stops at once."""
     sources = stream_source() + wait_source()
     nowhere = f"unix://{tmp_path}/nobody.sock"
-    text = configuration(nowhere, sources, bctrl=upstream.url, anchor=upstream.url, more="grace = 2")
+    text = configuration(nowhere, sources, bctrl=upstream.url, anchor=upstream.url)
     async with Daemon(tmp_path, text) as running:
         await running.line("log.blocked", code="CONNECTION")
         assert running.lines("bridge.started", sources=2)
         assert len(running.lines("log.blocked")) == 1
         started = time.monotonic()
         assert await running.stop() == 0
-        assert time.monotonic() - started < 3.0
+        assert time.monotonic() - started < 1.0
     assert upstream.requests == []
+
+
+async def test_pauses_end_at_a_stop(daemon: Callable[..., Daemon], upstream: Upstream) -> None:
+    """Sources that wait for their next look, or for Retry-After, don't hold up the end."""
+    upstream.on(PATH, answer(401))
+    upstream.on(WAIT, answer(503, b"", {"Retry-After": "100"}))
+    upstream.on("/v1/events/refused/wait", answer(403))
+    async with daemon(stream_source(), wait_source(), wait_source("x", event="refused")) as running:
+        for event, source in (("source.failed", "s"), ("source.interrupted", "w"), ("source.failed", "x")):
+            await running.line(event, source=source)
+        started = time.monotonic()
+        assert await running.stop() == 0
+        assert time.monotonic() - started < 1.0
 
 
 async def test_redis_that_comes_later(tmp_path: Path, upstream: Upstream, start_server: Callable[..., RedisServer]
                                       ) -> None:  # fmt: skip
     """A Redis that comes, goes and comes again is taken as it comes."""
-    redis = start_server("valkey", appendonly="yes")
+    redis = start_server("valkey", appendonly="yes", appendfsync="always")
     redis.stop()
     upstream.on(PATH, counting(200, 0.01))
     async with Daemon(tmp_path, configuration(redis.url, stream_source(), bctrl=upstream.url)) as running:

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from proxy import Answers, Proxy
-from running_log import RESOURCE, batch, beside, event, ids, running_log, source_hash, store
+from running_log import RESOURCE, batch, beside, event, ids, running_log, script_calls, source_hash, store
 from servers import RedisServer, free_port
 from waiting import wait_until
 
@@ -15,13 +15,7 @@ from bridge.event import Batch
 from bridge.facts import BatchStored, LogBlocked, LogRestored
 from bridge.redis_log import Keys
 from bridge.redis_log.commit import MAX_ROUND
-from bridge.redis_log.writer import MAX_BYTES, MAX_MEMORY, MAX_RECORDS
-
-
-def script_calls(server: RedisServer) -> int:
-    """How many scripts the server has run since its statistics were reset."""
-    stats = server.call("INFO", "commandstats")
-    return sum(int(stats[f"cmdstat_{name}"]["calls"]) for name in ("evalsha", "eval") if f"cmdstat_{name}" in stats)
+from bridge.redis_log.writer import MAX_BYTES, MAX_MEMORY, MAX_RECORDS, Writer
 
 
 async def test_idle_means_at_once(server: RedisServer, prefix: str) -> None:
@@ -150,15 +144,19 @@ async def test_guard_interrupts_when_the_log_has_moved(server: RedisServer, pref
         writer = await running.log.open("s", RESOURCE)
         server.call("HSET", Keys(prefix, 0).source("s"), "sequence", "7")
         with pytest.raises(Moved):
-            async with writer.guard():
-                await writer.add(batch("a"))
-                await asyncio.Event().wait()
+            await _wait_guarded(writer)
         with pytest.raises(Moved):
             async with writer.guard():
                 pytest.fail("entered although the log had moved")
         await writer.reload()
         async with writer.guard():
             await store(writer, batch("a"))
+
+
+async def _wait_guarded(writer: Writer) -> None:
+    async with writer.guard():
+        await writer.add(batch("a"))
+        await asyncio.Event().wait()
 
 
 async def test_guard_lets_time_outs_of_its_body_pass(server: RedisServer, prefix: str) -> None:
@@ -201,7 +199,7 @@ async def test_a_slow_end_under_guard_survives_a_second_refusal(server: RedisSer
     assert ids(server, keys) == ["b", "c", "a"]
 
 
-async def _refused(guarded: Callable[[], asyncio.Future[None]]) -> None:
+async def _refused(guarded: Callable[[], Awaitable[None]]) -> None:
     with pytest.raises(Moved):
         await guarded()
 

@@ -1,102 +1,22 @@
-"""The delivery loop over the log on every real server: order, isolation, restarts, outages, and no attempt forgotten."""
+"""The delivery loop over the log on every real server: order, isolation, restarts, outages."""
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import urlsplit
 
+from destination import Receiver, delivering, destination, fill, pending
 from proxy import Answers, Proxy
-from running_log import RESOURCE, Running, batch, beside, running_log, store
+from running_log import RESOURCE, batch, script_calls, store
 from servers import RedisServer
-from test_log_commit import script_calls
-from test_log_lanes import fill, pending
 from waiting import wait_until
 
-from bridge.deliver import Delivery
-from bridge.event import Entry
+from bridge.errors import LogUnavailable
 from bridge.facts import DeadLettered, DestinationFenced, EntriesMissing
-from bridge.lane import Delivered, Failed, Limits, Outcome
+from bridge.lane import Limits, Settlement, Verdict
 from bridge.redis_log import Keys
-from bridge.stop import Stop
-
-AT_ONCE = Limits(max_in_flight=8, schedule=(0.01,))
-
-
-@dataclass
-class Receiver:
-    """A receiver that does what the test says: takes everything, refuses some, keeps some waiting."""
-
-    refused: set[str] = field(default_factory=set)
-    """Ids and subjects that get a 503."""
-    gates: dict[str, asyncio.Event] = field(default_factory=dict)
-    """Id -> what its attempts wait for."""
-    ours: bool = False
-    """Failures are this machine's own."""
-    attempts: list[tuple[str, int]] = field(default_factory=list)
-    taken: list[str] = field(default_factory=list)
-    open: int = 0
-
-    def hold(self, *ids: str) -> asyncio.Event:
-        """Keep the attempts of these waiting."""
-        gate = asyncio.Event()
-        self.gates |= dict.fromkeys(ids, gate)
-        return gate
-
-    def numbers(self, id_: str) -> list[int]:
-        """The numbers that this event's attempts had."""
-        return [number for name, number in self.attempts if name == id_]
-
-    async def __call__(self, entry: Entry, attempt: int, /) -> Outcome:
-        """One attempt."""
-        self.attempts.append((entry.id, attempt))
-        self.open += 1
-        try:
-            if entry.id in self.gates:
-                await self.gates[entry.id].wait()
-        finally:
-            self.open -= 1
-        if {entry.id, entry.subject} & self.refused:
-            return Failed(503, "not now", counts=not self.ours)
-        self.taken.append(entry.id)
-        return Delivered(200)
-
-
-@dataclass(frozen=True)
-class Life:
-    """A running delivery."""
-
-    running: Running
-    stop: Stop
-    task: asyncio.Task[None]
-
-
-@asynccontextmanager
-async def delivering(
-    url: str, prefix: str, send: Receiver, limits: Limits = AT_ONCE, *, instance: str = "one",
-    wants: Callable[[str], bool] = lambda _: True,
-) -> AsyncIterator[Life]:  # fmt: skip
-    """One life of a destination's delivery; at the end of the block it is cut off, as by kill -9."""
-    spawned: set[asyncio.Task[None]] = set()
-
-    def spawn(work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.ensure_future(work)
-        spawned.add(task)
-        task.add_done_callback(spawned.discard)
-
-    async with running_log(url, prefix, instance=instance) as running:
-        (lanes,) = running.log.lanes("crm", "beginning")
-        stop = Stop()
-        delivery = Delivery(
-            "crm", lanes, send, wants, limits, spawn=spawn, observe=running.facts.append, stop=stop
-        )  # fmt: skip
-        async with beside(delivery.run) as (task,):
-            yield Life(running, stop, task)
-        for left in list(spawned):
-            left.cancel()
-        await asyncio.gather(*spawned, return_exceptions=True)
 
 
 async def test_in_order_per_subject_and_parallel_over_subjects(server: RedisServer, prefix: str) -> None:
@@ -138,8 +58,9 @@ async def test_many_failing_runs_leave_room_for_others(server: RedisServer, pref
     assert len(receiver.attempts) == 120
 
 
-async def test_full_slots_make_no_busy_loop(server: RedisServer, prefix: str) -> None:
+async def test_full_slots_make_no_busy_loop(shared_servers: dict[str, RedisServer], prefix: str) -> None:
     """While every slot is taken and something is due, the log is asked once a second, not all the time."""
+    server = shared_servers["valkey"]
     receiver = Receiver(refused={"due"})
     gate = receiver.hold("slow-1", "slow-2")
     async with delivering(server.url, prefix, receiver, Limits(max_in_flight=2, schedule=(0.3,))) as life:
@@ -151,8 +72,8 @@ async def test_full_slots_make_no_busy_loop(server: RedisServer, prefix: str) ->
         waiting = Keys(prefix, 0).due("crm")
         await wait_until(lambda: server.call("ZSCORE", waiting, "s") < time.time() * 1000, "the first is due")
         before, started = script_calls(server), time.monotonic()
-        await wait_until(lambda: script_calls(server) >= before + 3, "three exchanges")
-        assert time.monotonic() - started > 1.0
+        await wait_until(lambda: script_calls(server) >= before + 2, "two exchanges")
+        assert time.monotonic() - started > 0.5
         gate.set()
         await wait_until(lambda: receiver.numbers("due")[1:], "the second attempt as soon as there is room")
 
@@ -164,8 +85,8 @@ async def test_attempts_and_due_times_survive_restarts(server: RedisServer, pref
     limits = Limits(max_attempts=4, schedule=(0.3,))
     for life in range(1, 4):
         async with delivering(server.url, prefix, receiver, limits):
-            await wait_until(lambda life=life: receiver.numbers("a") == list(range(1, life + 1)), "one attempt")
-            await wait_until(lambda life=life: _attempts(server, prefix) == life, "and it is in the log")
+            await wait_until(partial(_attempted, server, prefix, life), "one more attempt, and it is in the log")
+        assert receiver.numbers("a") == list(range(1, life + 1))
     assert receiver.taken == []
     async with delivering(server.url, prefix, receiver, limits) as last:
         await wait_until(lambda: receiver.taken == ["b"], "the one behind it")
@@ -179,6 +100,10 @@ async def test_attempts_and_due_times_survive_restarts(server: RedisServer, pref
 def _attempts(server: RedisServer, prefix: str) -> int:
     stored = server.call("HGET", Keys(prefix, 0).held("crm"), "s")
     return int(stored.split(" ")[1]) if stored else 0
+
+
+def _attempted(server: RedisServer, prefix: str, times: int) -> bool:
+    return _attempts(server, prefix) == times
 
 
 async def test_our_own_failures_use_up_no_attempt(server: RedisServer, prefix: str) -> None:
@@ -202,7 +127,8 @@ async def test_unwanted_types_are_settled_without_an_attempt(server: RedisServer
         await wait_until(lambda: len(receiver.attempts) > 2, "the first one fails")
         receiver.refused.clear()
         await wait_until(lambda: receiver.taken == ["a", "c"], "the wanted ones")
-        await wait_until(lambda: pending(server, prefix) == 0 and not server.call("EXISTS", keys.held("crm")), "the end")
+        await wait_until(lambda: not server.call("EXISTS", keys.held("crm")), "nothing waits")
+        await wait_until(lambda: pending(server, prefix) == 0, "everything settled")
     assert {id_ for id_, _ in receiver.attempts} == {"a", "c"}
 
 
@@ -227,15 +153,15 @@ async def test_the_older_delivery_ends_when_a_newer_takes_over(server: RedisServ
     """Two bridges with one destination: the newer one delivers, the older one's loop ends."""
     old, new = Receiver(), Receiver()
     gate = old.hold("a")
-    fill(server, prefix, [("a", "s"), ("b", "s")])
+    fill(server, prefix, [(id_, "s") for id_ in "abcdef"])
     async with delivering(server.url, prefix, old) as older:
         await wait_until(lambda: old.open == 1, "the older one is at it")
         async with delivering(server.url, prefix, new, instance="two"):
-            await wait_until(lambda: new.taken == ["a", "b"], "the newer one delivers")
+            await wait_until(lambda: new.taken == list("abcdef"), "the newer one delivers")
             gate.set()
             await wait_until(older.task.done, "the older one ends")
             assert older.running.of(DestinationFenced) == [DestinationFenced("crm", "two:2")]
-    assert old.taken == ["a"], "at least once: its attempt was in flight"
+    assert old.taken in (["a"], ["a", "b"]), "at least once: what was in flight, and what began before it was told"
 
 
 async def test_an_outage_of_redis_repeats_no_finished_attempt(
@@ -274,7 +200,7 @@ async def test_a_lost_answer_counts_an_attempt_once(server: RedisServer, prefix:
             await wait_until(lambda: receiver.open == 1, "an attempt is made")
             proxy.answers = Answers.SWALLOW
             gate.set()
-            await wait_until(lambda n=attempt: _attempts(server, prefix) == n, "the log has taken it")
+            await wait_until(partial(_attempted, server, prefix, attempt), "the log has taken it")
             gate = receiver.hold("a")
             proxy.cut()
             proxy.answers = Answers.PASS
@@ -282,6 +208,35 @@ async def test_a_lost_answer_counts_an_attempt_once(server: RedisServer, prefix:
         gate.set()
         await wait_until(lambda: receiver.taken == ["a"], "delivered")
     assert receiver.numbers("a") == [1, 2, 3, 4, 5, 6]
+
+
+DENIED = ["xack", "xadd", "xreadgroup", "xrange", "hset", "hdel", "zadd", "zrem", "rpush", "lpop", "exists"]
+
+
+async def test_a_user_without_one_permission_loses_no_delivery(server: RedisServer, prefix: str) -> None:
+    """Where one command is denied nothing is left half done: granted, everything is delivered, and dead once."""
+    await asyncio.gather(*(_denied(server, f"{prefix}-{command}", command) for command in DENIED))
+
+
+async def _denied(server: RedisServer, prefix: str, command: str) -> None:
+    keys, receiver = Keys(prefix, 0), Receiver(refused={"a"})
+    fill(server, prefix, [("a", "s"), ("x", "other"), ("b", "s"), ("c", "s")])
+    async with destination(server, prefix) as crm:
+        (a, *_) = (await crm.take(want=2)).entries
+        await crm.take(Settlement("s", a.entry, Verdict.RETRY, 1, 0.0), want=0, heads=0)
+    server.call("ACL", "SETUSER", prefix, "on", "nopass", f"~{prefix}:*", "+@all", f"-{command}")
+    url = f"unix://{prefix}:any@{urlsplit(server.url).path}"
+    failures: list[LogUnavailable] = []
+    async with delivering(url, prefix, receiver, Limits(max_attempts=2, schedule=(0.01,)), failures=failures):
+        await wait_until(lambda: len(failures) >= 3, f"{command} is missed")
+        server.call("ACL", "SETUSER", prefix, f"+{command}")
+        await wait_until(lambda: {"b", "c", "x"} <= set(receiver.taken), f"everything, after {command} was missed")
+        await wait_until(lambda: not server.call("EXISTS", keys.held("crm")), "nothing waits")
+        await wait_until(lambda: pending(server, prefix) == 0, "everything settled")
+    server.call("ACL", "DELUSER", prefix)
+    assert [id_ for id_ in receiver.taken if id_ != "x"] == ["b", "c"], command
+    assert server.call("XLEN", keys.dead("crm")) == 1, command
+    assert not server.call("EXISTS", keys.lane("crm") + "s", keys.due("crm"), keys.oldest("crm")), command
 
 
 async def test_entries_trimmed_before_their_time_are_counted(server: RedisServer, prefix: str) -> None:
@@ -296,6 +251,26 @@ async def test_entries_trimmed_before_their_time_are_counted(server: RedisServer
         missing = sum(fact.count for fact in life.running.of(EntriesMissing))
     assert receiver.taken[-5:] == [f"e{number}" for number in range(15, 20)]
     assert missing + len(receiver.taken) == 20
+
+
+async def test_an_entry_trimmed_in_flight_strands_none_behind_it(server: RedisServer, prefix: str) -> None:
+    """An entry vanishes from the log between being handed out and being sent: what comes after it still arrives."""
+    receiver = Receiver(refused={"a"})
+    entries = fill(server, prefix, [("a", "s"), ("b", "s"), ("c", "s")])
+    b, c = receiver.hold("b"), receiver.hold("c")
+    async with delivering(server.url, prefix, receiver):
+        await wait_until(lambda: _attempts(server, prefix) >= 1, "the first one waits, the others behind it")
+        receiver.refused.clear()
+        await wait_until(lambda: receiver.numbers("b"), "the second one is in flight")
+        server.call("XDEL", Keys(prefix, 0).events, entries[2])
+        b.set()
+        await wait_until(lambda: not server.call("EXISTS", Keys(prefix, 0).held("crm")), "the log knows of no other")
+        fill(server, prefix, [("d", "s"), ("e", "s")])
+        await wait_until(lambda: pending(server, prefix) == 2 or "d" in receiver.taken, "the next ones are read")
+        c.set()
+        await wait_until(lambda: receiver.taken[-2:] == ["d", "e"], "and delivered")
+        await wait_until(lambda: pending(server, prefix) == 0, "and settled")
+    assert [id_ for id_ in receiver.taken if id_ != "c"] == ["a", "b", "d", "e"]
 
 
 async def test_a_thousand_runs_arrive_once_and_in_order(server: RedisServer, prefix: str) -> None:

@@ -1,55 +1,16 @@
 """The log as one destination sees it, against every real server: what flows, what waits, who owns it, what is gone."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 
 import pytest
+from destination import Destination, destination, fill, pending
 from servers import RedisServer
 from waiting import wait_until
 
 from bridge.errors import Fenced, LogUnavailable
 from bridge.event import Entry
 from bridge.lane import Head, Settlement, Taken, Verdict
-from bridge.redis_log import Keys, Server
-from bridge.redis_log.lanes import RedisLanes
-from bridge.redis_log.link import Link
-
-
-def fill(server: RedisServer, prefix: str, events: Iterable[tuple[str, str]]) -> list[str]:
-    """Put events (id, subject) into the log as anybody may; their ids in the stream."""
-    pipeline = server.client().pipeline(transaction=False)
-    for id_, subject in events:
-        entry = {"id": id_, "type": "t", "subject": subject, "event": f'{{"id":"{id_}"}}'}
-        pipeline.xadd(Keys(prefix, 0).events, entry)  # type: ignore[arg-type]  # the stubs want bytes among them
-    return list(pipeline.execute())
-
-
-class Destination:
-    """Lanes with the exchange's arguments filled in."""
-
-    def __init__(self, lanes: RedisLanes) -> None:
-        self.lanes = lanes
-
-    async def take(self, *settlements: Settlement, settled: Iterable[str] = (), want: int = 1000, heads: int = 100,
-                   busy: Iterable[str] = (), after: str = ">") -> Taken:  # fmt: skip
-        """One exchange."""
-        return await self.lanes.exchange(
-            list(settled), list(settlements), want=want, heads=heads, busy=list(busy), after=after
-        )
-
-
-@asynccontextmanager
-async def destination(
-    server: RedisServer, prefix: str, *, name: str = "crm", instance: str = "one", start: str = "beginning"
-) -> AsyncIterator[Destination]:
-    """A destination that has taken over its delivery, over a connection of its own."""
-    link = Link(Server(server.url), Keys(prefix, 0).events)
-    lanes = RedisLanes(link, Keys(prefix, 0), name, instance=instance, start=start, listen=lambda _: None)
-    await lanes.open()
-    try:
-        yield Destination(lanes)
-    finally:
-        await link.close()
+from bridge.redis_log import Keys
 
 
 def names(entries: Iterable[Entry]) -> list[str]:
@@ -60,11 +21,6 @@ def names(entries: Iterable[Entry]) -> list[str]:
 def head_names(heads: Iterable[Head]) -> list[str]:
     """The event ids of heads that the log still has."""
     return [head.entry.id for head in heads if head.entry]
-
-
-def pending(server: RedisServer, prefix: str, name: str = "crm") -> int:
-    """How many entries were read and not settled, by the consumer group."""
-    return int(server.call("XPENDING", Keys(prefix, 0).events, name)["pending"])
 
 
 async def test_entries_come_in_order_and_are_settled(server: RedisServer, prefix: str) -> None:

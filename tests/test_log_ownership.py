@@ -158,9 +158,7 @@ async def test_an_emptied_redis_is_filled_again(server: RedisServer, prefix: str
 
 
 @pytest.mark.parametrize(("guards", "copies"), [("compare", 1), ("", 2)])
-async def test_the_compare_stops_a_batch_sent_again(
-    server: RedisServer, prefix: str, guards: str, copies: int
-) -> None:
+async def test_the_compare_stops_a_batch_sent_again(server: RedisServer, prefix: str, guards: str, copies: int) -> None:
     """A batch sent again after a lost answer is refused by the compare; without the compare it is there twice."""
     keys = Keys(prefix, 0)
     server.call("HSET", keys.source("s"), "owner", "one:1", "epoch", 1)

@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
+import pytest
+from destination import AT_ONCE, Receiver, delivering
 from redis.crc import key_slot
-from redis.exceptions import ConnectionError
+from redis.exceptions import RedisError
 from running_log import RESOURCE, Upstream, batch, ids, reading, running_log, store
 from servers import RedisServer, free_port
-from test_log_delivery import AT_ONCE, Receiver, delivering
 from waiting import wait_until
 
 from bridge.facts import LogBlocked
@@ -33,7 +35,7 @@ async def start_cluster(start_server: StartServer, flavour: str) -> list[RedisSe
     for node, other in pairwise(nodes):
         node.call("CLUSTER", "MEET", "127.0.0.1", other.port)
     for node in nodes:
-        await wait_until(lambda node=node: _complete(node), "the cluster is complete", 20.0)
+        await wait_until(partial(_complete, node), "the cluster is complete", 20.0)
     return nodes
 
 
@@ -75,6 +77,7 @@ async def test_every_partition_is_found_in_a_cluster(start_server: StartServer, 
         await wait_until(lambda: receiver.taken == [f"{names[0]}-{turn}" for turn in range(3)], "all of partition 0")
 
 
+@pytest.mark.parametrize("flavour", ["valkey"])
 async def test_a_partition_that_moves_to_another_node_is_followed(start_server: StartServer, flavour: str) -> None:
     """The slot of a partition is migrated under a live log: it is looked up again, and everything is there once."""
     nodes = await start_cluster(start_server, flavour)
@@ -82,23 +85,24 @@ async def test_a_partition_that_moves_to_another_node_is_followed(start_server: 
     slot, old = key_slot(keys.events.encode()), home(nodes, keys)
     new = next(node for node in nodes if node is not old)
     upstream = Upstream("s")
-    async with running_log(old.url.replace("redis://", "redis+cluster://"), "bridge") as running:
-        async with reading(running, upstream):
-            upstream.grow(20)
-            await wait_until(lambda: len(ids(old, keys)) == 20, "the first twenty")
-            old_id, new_id = old.call("CLUSTER", "MYID"), new.call("CLUSTER", "MYID")
-            new.call("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
-            old.call("CLUSTER", "SETSLOT", slot, "MIGRATING", new_id)
-            upstream.grow(20)
-            names = old.call("CLUSTER", "GETKEYSINSLOT", slot, 100)
-            old.call("MIGRATE", "127.0.0.1", new.port, "", 0, 5000, "KEYS", *names)
-            upstream.grow(20)
-            for node in (new, old, *nodes):
-                node.call("CLUSTER", "SETSLOT", slot, "NODE", new_id)
-            await wait_until(lambda: len(ids(new, keys)) >= 60, "everything at its new place", 20.0)
+    url = old.url.replace("redis://", "redis+cluster://")
+    async with running_log(url, "bridge") as running, reading(running, upstream):
+        upstream.grow(20)
+        await wait_until(lambda: len(ids(old, keys)) == 20, "the first twenty")
+        old_id, new_id = old.call("CLUSTER", "MYID"), new.call("CLUSTER", "MYID")
+        new.call("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
+        old.call("CLUSTER", "SETSLOT", slot, "MIGRATING", new_id)
+        upstream.grow(20)
+        names = old.call("CLUSTER", "GETKEYSINSLOT", slot, 100)
+        old.call("MIGRATE", "127.0.0.1", new.port, "", 0, 5000, "KEYS", *names)
+        upstream.grow(20)
+        for node in (new, old, *nodes):
+            node.call("CLUSTER", "SETSLOT", slot, "NODE", new_id)
+        await wait_until(lambda: len(ids(new, keys)) >= 60, "everything at its new place", 20.0)
     assert ids(new, keys) == upstream.ids
 
 
+@pytest.mark.parametrize("flavour", ["redis"])
 async def test_a_slot_that_nobody_serves_is_waited_for(start_server: StartServer, flavour: str) -> None:
     """While nobody serves the partition's slot, readiness says CLUSTERDOWN, and then the log begins."""
     node = start_node(start_server, flavour)
@@ -135,7 +139,7 @@ async def test_a_failover_by_sentinel_is_followed(start_server: StartServer, fla
 
 
 def _holds(server: RedisServer, upstream: Upstream) -> bool:
-    with contextlib.suppress(ConnectionError):  # Sentinel cuts all clients of a server that it promotes
+    with contextlib.suppress(RedisError):  # Sentinel cuts all clients of a server that it promotes
         return ids(server, Keys("bridge", 0)) == upstream.ids
     return False
 

@@ -1,11 +1,12 @@
 """Retention: by age never what a destination has not settled; by count whatever it takes, and that is said."""
 
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
+from destination import destination, fill
 from running_log import RESOURCE, Running, batch, ids, running_log, store
 from servers import RedisServer
-from test_log_lanes import destination, fill
 from waiting import wait_until
 
 from bridge.facts import LogTrimmed
@@ -18,7 +19,7 @@ FOR_EVER = 1e6
 
 
 def trimming(
-    server: RedisServer, prefix: str, *, retention: float = NOTHING_KEPT, **options: int
+    server: RedisServer, prefix: str, *, retention: float = NOTHING_KEPT, **options: Any
 ) -> AbstractAsyncContextManager[Running]:
     """A log with a retention."""
     return running_log(server.url, prefix, retention=retention, **options)

@@ -112,7 +112,7 @@ async def test_what_the_daemon_writes_passes(tmp_path: Path, start_server: Calla
     async with Upstream() as upstream:
         upstream.on(RUN, stream(frame("e1", pageId="p", kind="artifact"), frame("e2", name="\u20ac"), ended()))
         upstream.on(GONE, answer(404, {"code": "run.not_found", "error": "no such run"}))
-        upstream.on(WAIT, answer(200, {"data": {"code": "1"}}), CUT, HANG)
+        upstream.on(WAIT, answer(200, rb'{"data":{"code":1e2,"cut":"\ud83d"}}'), CUT, HANG)
         sources = stream_source() + stream_source("gone", run="gone") + wait_source(wait_timeout="1s")
         config = configuration(server.url, sources, bctrl=upstream.url, anchor=upstream.url, more='grace = "2s"')
         async with Daemon(tmp_path, config) as daemon:
@@ -125,5 +125,7 @@ async def test_what_the_daemon_writes_passes(tmp_path: Path, start_server: Calla
         assert {name: event[name] for name in ("id", "type", "subject")} | {"event": fields["event"]} == fields
         assert event["partitionkey"] == event["subject"]
         events[event["id"]] = event
+    (signal,) = (event for event in events.values() if event["type"].endswith("signaled"))
+    assert signal["data"] == {"code": 100.0, "cut": "\ud83d"}
     first = events["e1"]
     assert (first["category"], first["pageid"], first["runid"]) == ("file", "p", "r")

@@ -84,6 +84,20 @@ PASSING: dict[str, Script] = {
     "early-end": stream(frame("replayed"), then=CUT),
 }
 """Streams that fail without progress, again and again. The last one replays an event that is known."""
+REASONS = {
+    "500": "500 bad key ***",
+    "408": "408",
+    "html": "200 with text/html where an event stream was expected",
+    "json": "200 with application/json where an event stream was expected",
+    "json-stream": "200 with application/json where an event stream was expected",
+    "no-event": "the upstream closed the connection",
+    "cut-body": "the connection broke before the end of the body",
+    "error-frame": "the stream reported an error: bad key ***",
+    "no-http": "the answer is no valid HTTP: Bad status line",
+    "bad-gzip": "the answer is no valid HTTP: Can not decode content-encoding: gzip",
+    "loop": "more than 3 redirects",
+}
+"""What the log says of some of them."""
 
 REFUSALS: dict[int, tuple[Script, str]] = {
     401: (tells(401, '{"code":"auth.required","error":"bad key KEY"}'), "401 auth.required: bad key ***"),
@@ -104,7 +118,7 @@ AMBIGUOUS: dict[str, tuple[Script, str]] = {
 CERTAIN: dict[str, tuple[Script, str]] = {
     "500": (tells(500, '{"error":{"code":500,"message":"bad key KEY"}}'), "500 500: bad key ***"),
     "503": (answer(503), "503"),
-    "early": (answer(408), "408 after 0.0 s"),
+    "early": (answer(408), "408 after 0."),
 }
 """Waits that certainly brought nothing."""
 UNREADABLE: dict[str, bytes] = {
@@ -233,6 +247,7 @@ def test_failure_without_progress_backs_off(play: Play, name: str) -> None:
     """Whatever goes wrong in passing is tried again after one to two seconds at first, and is no event."""
     first = play.daemon.lines("source.interrupted", source=f"stream-{name}", progress=False)[0]
     assert 1.0 <= first["delay"] <= 2.0
+    assert first["reason"].startswith(REASONS.get(name, ""))
     requests = play.stream(name)
     # a GET that got no byte of an answer is sent once more by the HTTP client itself (RFC 9110, 9.2.2), and a
     # redirect is followed three times

@@ -60,13 +60,14 @@ async def test_resumes_where_it_was(daemon: Callable[..., Daemon], upstream: Ups
 
 
 async def test_frame_id_is_the_cursor(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
-    """Where the frame's id and the record's differ, the frame's resumes and the record's names the event."""
+    """Where the frame's id and the record's differ, the frame's resumes; one of a frame without a record does too."""
     data = json.dumps({"id": "inner", "type": "navigation"})
-    upstream.on(PATH, stream(f"id: outer\ndata: {data}\n\n".encode()), HANG)
+    outer, later = f"id: outer\ndata: {data}\n\n".encode(), b"id: later\nevent: heartbeat\ndata: {}\n\n"
+    upstream.on(PATH, stream(outer), stream(later), HANG)
     async with daemon(stream_source()):
         await log.has("inner")
-        await upstream.asked(PATH, 2)
-    assert upstream.of(PATH)[1].cursor == ("outer", "outer")
+        await upstream.asked(PATH, 3)
+    assert [request.cursor[0] for request in upstream.of(PATH)] == [None, "outer", "later"]
 
 
 async def test_paths_and_filters(daemon: Callable[..., Daemon], upstream: Upstream) -> None:
@@ -173,3 +174,17 @@ async def test_another_refusal_is_another_event(daemon: Callable[..., Daemon], u
         await upstream.asked(PATH, 4)
         await running.line("source.failed", reason="403", count=2)
     assert [data["status"] for data in log.data("source.failed")] == [401, 403]
+
+
+async def test_any_id_resumes(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
+    """Whatever characters an id has, the stream goes on after it; where no header can carry it, the query does."""
+    ids = ["é€😀", "a b%2F&c=d?#", "line\nfeed\r", "nul\x00", "\x7f\x01", '"\\', "x" * 4000]
+    frames = [b"event: run.event\ndata: %s\n\n" % json.dumps({"id": id_, "type": "t"}).encode() for id_ in ids]
+    upstream.on(PATH, *(stream(one) for one in frames), HANG)
+    async with daemon(stream_source()) as running:
+        await log.has(*ids)
+        await upstream.asked(PATH, len(ids) + 1)
+        assert running.lines("worker.restarted") == []
+    assert [request.cursor[0] for request in upstream.of(PATH)] == [None, *ids]
+    sent = [(request.headers.get("last-event-id") or "").encode("latin-1").decode() for request in upstream.of(PATH)]
+    assert sent == ["", *(id_ if id_.isprintable() else "" for id_ in ids)]

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -12,14 +12,20 @@ POLL = 0.005
 """Seconds between looks."""
 
 
-async def wait_until(
-    condition: Callable[[], T | Awaitable[T]], description: str, timeout: float = 10.0
-) -> T:  # the deadline is part of what is asserted here
-    """The condition's first true result; AssertionError with the description once `timeout` seconds have passed."""
+@overload
+async def wait_until(condition: Callable[[], Awaitable[T | None]], description: str, timeout: float = ...) -> T: ...
+@overload
+async def wait_until(condition: Callable[[], T | None], description: str, timeout: float = ...) -> T: ...
+async def wait_until(condition: Callable[[], Any], description: str, timeout: float = 10.0) -> Any:
+    """The condition's first true result, awaited where it has to be.
+
+    AssertionError with the description once `timeout` seconds have passed.
+    """
     deadline = time.monotonic() + timeout
     while True:
-        found = condition()
-        value: T = await found if inspect.isawaitable(found) else found
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {timeout} s: {description} (last: {value!r})"

@@ -77,7 +77,18 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Name every mistake of a configuration file. Exits with 78 if there is one, 69 if --connect reaches not all."""
+    r"""Name every mistake of a configuration file, all at once, each with its key.
+
+    With --connect it also tries Redis, asks each account's base URL, and opens a connection to each destination, over
+    which it sends nothing. Changes nothing anywhere.
+
+    \b
+      runbridge check -c bridge.toml
+      runbridge check -c bridge.toml --connect
+      runbridge check -c bridge.toml --json | jq .problems
+
+    Exit codes: 0 when all is well, 69 when something can't be reached, 78 when the configuration has mistakes.
+    """
     report = examine(config, _probe if connect else None)
     if as_json:
         print(json.dumps(as_object(report)))

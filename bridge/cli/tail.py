@@ -186,7 +186,7 @@ class EventLines:
     def __call__(self, _partition: int, entry: Entry) -> None:
         """One line."""
         line, columns = event_line(entry), self._columns
-        self._terminal.line(
+        self._terminal.row(
             (columns(0, line.time), "dim"),
             (columns(1, line.type), type_colour(line.type)),
             (columns(2, line.subject), "bold"),

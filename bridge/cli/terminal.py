@@ -14,17 +14,24 @@ Part = tuple[str, str]
 
 
 class Terminal:
-    """Prints lines made of styled parts. On a terminal a line is cut to its width; elsewhere it is whole and plain."""
+    """Prints lines made of styled parts, plain elsewhere than on a terminal."""
 
     def __init__(self) -> None:
         with contextlib.suppress(AttributeError):  # a stream that somebody put in the place of standard output
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         self._console = Console(highlight=False)
 
+    def row(self, *parts: Part) -> None:
+        """One line, which a terminal cuts to its width; it may wait in a buffer until `flush`."""
+        self._print(parts, whole=False)
+
     def line(self, *parts: Part) -> None:
-        """One line; it may wait in a buffer until `flush`."""
+        """One line, whole everywhere."""
+        self._print(parts, whole=True)
+
+    def _print(self, parts: tuple[Part, ...], *, whole: bool) -> None:
         if self._console.is_terminal:
-            self._console.print(Text.assemble(*parts), no_wrap=True, overflow="ellipsis")
+            self._console.print(Text.assemble(*parts), soft_wrap=whole, no_wrap=not whole, overflow="ellipsis")
         else:
             print("".join(text for text, _ in parts).rstrip())
 

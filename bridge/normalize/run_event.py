@@ -5,7 +5,6 @@ that the stream is alive, and a record that can't be read is parked, never dropp
 """
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from bridge.event import Batch, Event, Maybe, Parked, State
 from bridge.normalize import moment
+from bridge.normalize.surrogates import paired, verbatim
 from bridge.sse import Frame
 
 Text = str | None | UnsetType
@@ -61,10 +61,6 @@ _RAW = {"seq", "event"}
 _FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(RunEvent)}
 _decode = msgspec.json.Decoder(RunEvent).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)", re.DOTALL
-)
-"""One escape of a JSON text, a surrogate pair as one; group 1 is half of a pair, alone."""
 
 
 class Unreadable(ValueError):
@@ -74,7 +70,7 @@ class Unreadable(ValueError):
 def read(data: bytes) -> RunEvent:
     """The attributes of one JSON object, however its values are typed. Raises Unreadable.
 
-    Half a surrogate pair, as a text cut between two UTF-16 units has it (RFC 8259, 8.2), is read as U+FFFD.
+    Half a surrogate pair is read as U+FFFD.
     """
     if not data.isascii():
         try:
@@ -84,12 +80,7 @@ def read(data: bytes) -> RunEvent:
     try:
         return _decode(data)
     except (msgspec.DecodeError, RecursionError):
-        return _read_leniently(_paired(data))
-
-
-def _paired(data: bytes) -> bytes:
-    """The same JSON text, of the same length, with U+FFFD for every surrogate that stands alone."""
-    return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], data)
+        return _read_leniently(paired(data))
 
 
 def _read_leniently(data: bytes) -> RunEvent:
@@ -235,11 +226,8 @@ def _relate(made: Event, event: RunEvent) -> None:
 
 def _inner(data: bytes, wrapper: RunEvent) -> bytes | None:
     """The bytes of the event inside a `runtime.event` wrapper; None where there is no object inside."""
-    inner = bytes(wrapper.event or b"")
-    if not inner.startswith(b"{"):
-        return None
-    at = _paired(data).index(inner)
-    return data[at : at + len(inner)]
+    inner = wrapper.event
+    return verbatim(data, inner) if inner and bytes(inner).startswith(b"{") else None
 
 
 def _is_event(event: RunEvent) -> bool:
@@ -251,7 +239,7 @@ def _is_event(event: RunEvent) -> bool:
 def _only_time(data: bytes) -> bool:
     """True for `{"time": ...}`: a heartbeat without its name."""
     try:
-        return set(_decode_fields(_paired(data))) <= {"time"}
+        return set(_decode_fields(paired(data))) <= {"time"}
     except RecursionError:  # it was read at a little less depth
         return False
 

@@ -12,6 +12,7 @@ import msgspec
 from bridge.clock import now, rfc3339, uuid7
 from bridge.errors import HttpError, SourceError
 from bridge.event import Batch, Event, Parked, Position
+from bridge.normalize.surrogates import paired, verbatim
 from bridge.sources.account import Account, below
 from bridge.sources.outcome import ERROR_BODY, refuse, unanswered
 from bridge.sources.subscription import Subscription
@@ -75,13 +76,13 @@ class EventWait(Subscription):
             return _park(f"oversized: more than {MAX_BODY} bytes", body[:MAX_BODY])
         try:
             body.decode()
-            data = msgspec.json.decode(body, type=_Answer).data
+            data = verbatim(body, msgspec.json.decode(paired(body), type=_Answer).data)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return _park(f"no signal in the answer: {error}", body)
         received = rfc3339(now())
         event = Event(
             id=uuid7(), source=self.resource, type="io.anchorbrowser.event.signaled", subject=self.subject,
-            time=received, partitionkey=self.subject, data=msgspec.Raw(bytes(data)),
+            time=received, partitionkey=self.subject, data=msgspec.Raw(data),
         )  # fmt: skip
         return Batch([event])
 

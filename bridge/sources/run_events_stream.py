@@ -47,7 +47,8 @@ class RunEventsStream(Subscription):
         params = list(self._filters)
         if cursor:
             params.insert(0, ("cursor", cursor))
-            headers["Last-Event-ID"] = cursor
+            if cursor.isprintable():  # a header can't carry an id's control characters; the query can
+                headers["Last-Event-ID"] = cursor
         try:
             async with self._account.client.request(
                 "GET", self._url, headers={**headers, **self._account.credentials}, params=params, idle=self._idle

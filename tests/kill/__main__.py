@@ -33,7 +33,7 @@ def play(cases: list[Case], seed: int, failed: list[Case]) -> Iterator[tuple[str
 
 def _verdict(case: Case, *, passed: bool) -> str:
     if case.mutant is None:
-        return "exactly once" if passed else "FAILED"
+        return "as promised" if passed else "FAILED"
     return "fails as it must" if passed else "PASSES: the case proves nothing"
 
 

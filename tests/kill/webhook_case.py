@@ -26,7 +26,7 @@ RATE = 30.0
 """Events a second of each run."""
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqrTwjU"
 MAX_ATTEMPTS = 6
-POISON_EVERY = 41
+POISON_EVERY = 31
 """Every such event of a run is refused whenever it comes."""
 DEAD = "bridge:{0}:dead:hook"
 
@@ -121,6 +121,7 @@ async def killed_deliveries(stage: Stage, kills: int) -> Findings:
             killed.append(time.monotonic())
             daemon.kill()
             daemon.start()
+        await wait_until(lambda: runs[-1].available > POISON_EVERY, "an event of every run that is refused", 10.0)
         upstream.finish()
         sent = {run.name: list(run.sent) for run in runs}
         with contextlib.suppress(AssertionError):  # what is missing is counted below

@@ -32,7 +32,7 @@ class Stage:
         self._events = events
         self._rate = rate
         self._terminal = Terminal()
-        self._columns = Columns(12, 36, 8, 7, 10, 9)
+        self._columns = Columns(12, 6, 10, 6, 8, 36)
         self._passages = Passages()
         self._upstream = Upstream(self._passages.written)
         self._receiver = Receiver(SECRET, self._passages.received)
@@ -111,21 +111,21 @@ class Stage:
         line(("  webhook   ", "cyan"), (f"{receiver}, which verifies every signature", "dim"))
         line(("Milliseconds count from the moment an event is written upstream.", "dim"))
         line()
-        titles = ("time", "type", "subject", " log ms", "webhook ms", "signature")
-        line(*((columns(column, title), "bold") for column, title in enumerate(titles)), ("data", "bold"))
+        titles = ("time", "log ms", "webhook ms", "signed", "subject", "type")
+        self._terminal.row(*((columns(column, title), "bold") for column, title in enumerate(titles)), ("data", "bold"))
         self._terminal.flush()
 
     def _line(self, passage: Passage) -> None:
         if passage.entry is None:
             return
         event, columns = event_line(passage.entry), self._columns
-        self._terminal.line(
+        self._terminal.row(
             (columns(0, event.time[11:23]), "dim"),
-            (columns(1, event.type), type_colour(event.type)),
-            (columns(2, event.subject), ""),
-            (columns(3, f"{passage.to_log:7.1f}"), _speed(passage.to_log)),
-            (columns(4, f"{passage.to_webhook:10.1f}"), _speed(passage.to_webhook)),
-            (columns(5, "verified"), "green"),
+            (columns(1, f"{passage.to_log:6.1f}"), _speed(passage.to_log)),
+            (columns(2, f"{passage.to_webhook:10.1f}"), _speed(passage.to_webhook)),
+            (columns(3, "ok"), "green"),
+            (columns(4, event.subject), ""),
+            (columns(5, event.type), type_colour(event.type)),
             (event.summary, "dim"),
         )
         self._terminal.flush()

@@ -14,6 +14,18 @@ if stored[1] ~= ARGV[1] then
   return redis.error_reply('ROLLEDBACK an older owner is stored: Redis came back from an older copy')
 end
 local group, lane, subject, entry, outcome = ARGV[2], ARGV[3] .. ARGV[4], ARGV[4], ARGV[5], ARGV[6]
+
+-- A script is not rolled back: what this user may not do is refused here, before the first write.
+for _, check in ipairs({
+  {'XADD', KEYS[6], '*', 'id', ''}, {'XACK', KEYS[1], group, entry}, {'XRANGE', KEYS[1], entry, entry},
+  {'HSET', KEYS[3], subject, ''}, {'HDEL', KEYS[3], subject}, {'RPUSH', lane, ''}, {'LPOP', lane},
+  {'ZADD', KEYS[4], '0', subject}, {'ZADD', KEYS[5], '0', subject}, {'ZREM', KEYS[4], subject}, {'ZREM', KEYS[5], subject},
+}) do
+  if not redis.acl_check_cmd(unpack(check)) then
+    return redis.error_reply('NOPERM this user may not run ' .. check[1] .. ' on ' .. check[2])
+  end
+end
+
 local first = redis.call('HGET', KEYS[3], subject)
 local held = first ~= false
 if held and string.match(first, '^%S+') ~= entry then

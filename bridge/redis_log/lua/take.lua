@@ -15,6 +15,13 @@ if stored[1] ~= ARGV[1] then
 end
 local group, lane = ARGV[2], ARGV[3]
 
+-- A script is not rolled back: an entry must not join its lane again and again because it can't leave the group.
+for _, check in ipairs({{'XACK', KEYS[1], group, '0-1'}, {'RPUSH', lane, ''}}) do
+  if not redis.acl_check_cmd(unpack(check)) then
+    return redis.error_reply('NOPERM this user may not run ' .. check[1] .. ' on ' .. check[2])
+  end
+end
+
 local acknowledged = tonumber(ARGV[7])
 for at = 8, 7 + acknowledged, 1000 do
   redis.call('XACK', KEYS[1], group, unpack(ARGV, at, math.min(at + 999, 7 + acknowledged)))
