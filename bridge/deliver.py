@@ -81,7 +81,7 @@ class Delivery:
             self._admit(taken)
             self._pump()
             more = 0 < room <= taken.read
-            if not (self._settled or self._settlements or more):
+            if (going or self._in_flight) and not (self._settled or self._settlements or more):
                 await self._rest(taken.next_due if going and self._heads else None)
             self._judge()
             self._pump()

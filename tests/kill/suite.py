@@ -43,8 +43,8 @@ class Case:
 CASES = [
     Case("A", "bridge killed", partial(killed_bridge, kills=10)),
     Case("B", "Redis killed, and put back to an older copy", partial(killed_redis, kills=3)),
-    Case("C", "answers of the append lost", partial(lost_answers, mishaps=20, silences=1)),
-    Case("D", "old owner frozen and woken", partial(frozen_owner, frozen=[6.0, 0.5])),
+    Case("C", "answers of the append lost", partial(lost_answers, mishaps=15, silences=1)),
+    Case("D", "old owner frozen and woken", partial(frozen_owner, frozen=[5.5, 0.3])),
     Case("E", "bridge killed in waits for named events", partial(killed_waits, kills=6)),
     Case("F", "bridge killed while it delivers webhooks", partial(killed_deliveries, kills=10)),
 ]
