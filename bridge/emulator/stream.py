@@ -35,7 +35,6 @@ class RunEventsStream:
         if position is None:
             return bctrl_error(400, "The cursor is unknown or has expired.", "pagination.cursor_invalid")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-        await response.prepare(request)
         follower = Follower(
             state=self._state,
             request=request,
@@ -45,6 +44,7 @@ class RunEventsStream:
             wanted=Filter(request.query, self._names),
         )
         with self._state.streaming(request), contextlib.suppress(ConnectionError):  # the client may go at any time
+            await response.prepare(request)
             await follower.follow()
         return response
 
