@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from daemon import Daemon, configuration, processes_on, stream_source
+from daemon import Daemon, configuration, never, processes_on, stream_source
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -140,14 +140,26 @@ async def test_killed_at_its_start(daemon: Callable[..., Daemon], embedded: Embe
             running.kill()
             assert len(embedded.pids) <= 1
             running.start()
-        # the worst moment: a new server is on its way, and the file still names one that was killed
-        (pid,) = embedded.pids
-        os.kill(pid, signal.SIGKILL)
-        await embedded.replaced(pid)
-        running.kill()
-        running.start()
         await complete(embedded, running)
         assert len(embedded.pids) == 1
+
+
+async def test_killed_while_its_server_starts(daemon: Callable[..., Daemon], embedded: Embedded) -> None:
+    """A server that is on its way, while the pid file still names one that was killed, is found and taken over."""
+    async with daemon() as running:
+        await embedded.grown(20)
+        (killed,) = embedded.pids
+        os.kill(killed, signal.SIGKILL)
+        await embedded.replaced(killed)
+        (starting,) = set(embedded.pids) - {killed}
+        os.kill(starting, signal.SIGSTOP)
+        (embedded.directory / "valkey.pid").write_text(f"{killed}\n")
+        running.kill()
+        running.start()
+        await never(lambda: len(embedded.pids) > 1, "a second server", 1.5)
+        os.kill(starting, signal.SIGCONT)
+        await complete(embedded, running)
+        assert embedded.pids == [starting]
 
 
 async def test_killed_server_is_started_again(daemon: Callable[..., Daemon], embedded: Embedded) -> None:

@@ -55,12 +55,12 @@ async def test_stop_stores_what_was_read(
     """SIGTERM lets the log take what was read while Redis was slow, and the exit code is 0."""
     redis = start_server("valkey")
     more = asyncio.Event()
-    upstream.on(PATH, stream(frame("e1"), more, frame("e2"), frame("e3"), then=HANG))
+    upstream.on(PATH, stream(frame("e1"), more, frame("e2"), 0.1, frame("e3"), then=HANG))
     async with Daemon(tmp_path, configuration(redis.url, stream_source(), bctrl=upstream.url)) as running:
         await Log(redis).has("e1")
         redis.pause()
         more.set()
-        await asyncio.sleep(0.2)  # nobody can say when they have been read: Redis is frozen
+        await asyncio.sleep(0.4)  # e2 is on its way to a frozen Redis, e3 behind it: nobody can see it
         running.signal(signal.SIGTERM)
         await running.line("bridge.stopping")
         redis.resume()

@@ -127,6 +127,23 @@ async def test_a_refusal_is_waited_out(start_server: StartServer, flavour: str, 
     assert source_hash(server, KEYS)["sequence"] == "5"
 
 
+@pytest.mark.parametrize("flavour", ["valkey"])
+async def test_only_a_write_shows_that_writes_are_taken_again(start_server: StartServer, flavour: str) -> None:
+    """A server that answers, but refuses writes, stays unready while nobody writes; the next write says it is over."""
+    server = start_server(flavour)
+    async with a_log_with_one_event(server.url) as (running, writer):
+        server.call("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(LogUnavailable):
+            await writer.arm(armed=True)
+        server.call("CONFIG", "RESETSTAT")
+        await wait_until(lambda: "cmdstat_ping" in server.call("INFO", "commandstats"), "the server answers a PING")
+        await wait_until(lambda: "cmdstat_hmget" in server.call("INFO", "commandstats"), "and what follows it")
+        assert running.log.blocked == "OOM"
+        server.call("CONFIG", "SET", "maxmemory", "0")
+        await writer.arm(armed=True)
+        assert running.log.blocked is None
+
+
 PERMISSIONS = ["xadd", "hset", "rpush", "lpop", "hmget", "type", "evalsha"]
 KEYS_WRITTEN = [KEYS.events, KEYS.parked, KEYS.source("s"), KEYS.recent("s")]
 
