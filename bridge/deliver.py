@@ -13,7 +13,7 @@ from typing import Any
 from bridge.backoff import delays
 from bridge.errors import Fenced, LogUnavailable
 from bridge.event import Entry
-from bridge.facts import DeadLettered, DestinationFenced, EntriesMissing, LaneHeld
+from bridge.facts import DeadLettered, DeliveryBlocked, DestinationFenced, EntriesMissing, LaneHeld
 from bridge.lane import Delivered, Failed, Limits, Outcome, Settlement, Taken, Verdict
 from bridge.ports import Lanes, Observe, Send
 from bridge.stop import Stop, within
@@ -60,12 +60,17 @@ class Delivery:
     async def run(self) -> None:
         """Deliver until the bridge stops and nothing is in flight, or somebody newer takes over."""
         wait = delays(Random(), first=0.1, longest=2.0)
+        blocked = ""
         while not self._stop.is_set():
             try:
                 await self._recover()
                 wait = delays(Random(), first=0.1, longest=2.0)
+                blocked = ""
                 await self._work()
-            except LogUnavailable:
+            except LogUnavailable as error:
+                if blocked != error.code:
+                    blocked = error.code
+                    self._observe(DeliveryBlocked(self.destination, error.code, str(error)))
                 await self._landed()
                 await self._stop.pause(next(wait))
             except Fenced as fenced:

@@ -183,6 +183,15 @@ class EntriesMissing(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryBlocked(Fact):
+    """The log can't be read or settled for a destination; delivery goes on by itself once it can."""
+
+    destination: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DestinationFenced(Fact):
     """Somebody newer delivers to this destination; delivery stops here."""
 

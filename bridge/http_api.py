@@ -1,6 +1,6 @@
 """Health and metrics on `http.listen`. Refuses to steer anything yet: the control API has its place here.
 
-`/livez`: the process answers. `/readyz`: Redis takes writes and every source and destination is in order; the body
+`/livez`: the process answers. `/readyz`: Redis takes writes and the upstream refuses no source; the body
 says what is not. `/metrics`: Prometheus text.
 """
 

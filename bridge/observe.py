@@ -33,6 +33,7 @@ LEVELS: dict[type[Fact], int] = {
     facts.LaneHeld: logging.WARNING,
     facts.DeadLettered: logging.ERROR,
     facts.EntriesMissing: logging.ERROR,
+    facts.DeliveryBlocked: logging.WARNING,
     facts.DestinationFenced: logging.WARNING,
     facts.WorkerRestarted: logging.ERROR,
     facts.ListenerUnavailable: logging.WARNING,

@@ -82,7 +82,7 @@ async def test_attempts_and_due_times_survive_restarts(server: RedisServer, pref
     """Each life of the delivery goes on with the next attempt, when it is due; at the last one the event is dead."""
     receiver = Receiver(refused={"a"})
     fill(server, prefix, [("a", "s"), ("b", "s")])
-    limits = Limits(max_attempts=4, schedule=(0.3,))
+    limits = Limits(max_attempts=4, schedule=(0.15,))
     for life in range(1, 4):
         async with delivering(server.url, prefix, receiver, limits):
             await wait_until(partial(_attempted, server, prefix, life), "one more attempt, and it is in the log")

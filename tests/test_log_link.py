@@ -193,7 +193,7 @@ async def test_one_source_of_the_wrong_type_stops_no_other(server: RedisServer, 
 async def test_a_loading_server_is_waited_for(start_server: StartServer, flavour: str) -> None:
     """A server that still reads its files is LOADING, not empty: the log goes on where it stood."""
     server = start_server(
-        flavour, save="3600 100000", key_load_delay="20000", loading_process_events_interval_bytes="1024"
+        flavour, save="3600 100000", key_load_delay="8000", loading_process_events_interval_bytes="1024"
     )
     async with a_log_with_one_event(server.url) as (running, writer):
         for number in range(50):
@@ -333,7 +333,7 @@ def _has(server: RedisServer, keys: Keys, id_: str) -> bool:
 async def test_slow_answers_are_no_failures(server: RedisServer, prefix: str) -> None:
     """A Redis far away is slow, not broken."""
     async with Proxy(server) as proxy, a_log_with_one_event(proxy.url, prefix) as (running, writer):
-        proxy.delay = 0.2
+        proxy.delay = 0.1
         await store(writer, batch("a"), batch("b"))
         assert not running.of(LogBlocked)
     assert ids(server, Keys(prefix, 0)) == ["first", "a", "b"]

@@ -57,6 +57,7 @@ def home(nodes: list[RedisServer], keys: Keys) -> RedisServer:
     return next(node for node, (first, last) in zip(nodes, RANGES, strict=True) if first <= slot <= last)
 
 
+@pytest.mark.parametrize("flavour", ["valkey", "redis"])
 async def test_every_partition_is_found_in_a_cluster(start_server: StartServer, flavour: str) -> None:
     """Each partition lies whole on the node of its slot, whichever node the URL names; delivery reads it there."""
     nodes = await start_cluster(start_server, flavour)
@@ -114,6 +115,7 @@ async def test_a_slot_that_nobody_serves_is_waited_for(start_server: StartServer
     assert ids(node, Keys("bridge", 0)) == ["a"]
 
 
+@pytest.mark.parametrize("flavour", ["valkey", "redis"])
 async def test_a_failover_by_sentinel_is_followed(start_server: StartServer, flavour: str) -> None:
     """The main server dies and Sentinel makes its replica the new one: everything is there once, delivery goes on."""
     main = start_server(flavour, port=free_port(), repl_diskless_sync_delay="0")
