@@ -1,18 +1,26 @@
 """The command `runbridge`; also `python -m bridge`."""
 
+import signal
 import sys
+from types import FrameType
 
 INTERRUPTED = 130  # 128 and SIGINT, as a shell counts
 
 
 def main() -> None:
-    """Run the command line. A Ctrl-C before a command has begun ends it without a stack trace."""
+    """Run the command line. A signal before a command has begun ends it without a stack trace."""
+    signal.signal(signal.SIGTERM, _end)
     try:
         from bridge.cli import app  # noqa: PLC0415  # importing takes long enough to be interrupted
 
         app()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """For SIGTERM, until a command has a handler of its own: nothing is in hand yet, so this is a clean stop."""
+    sys.exit(0)
 
 
 if __name__ == "__main__":
