@@ -130,6 +130,8 @@ def _mapped(*, sent: bool) -> Iterator[None]:
     except (aiohttp.ClientResponseError, aiohttp.http_exceptions.HttpProcessingError) as error:
         raise HttpError(f"the answer is no valid HTTP: {_line(error.message)}", sent=sent) from error
     except aiohttp.ClientPayloadError as error:
+        if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+            raise HttpError(f"the answer is no valid HTTP: {_line(error.__cause__.message)}", sent=sent) from error
         raise HttpError("the connection broke before the end of the body", sent=sent) from error
     except (aiohttp.ClientError, OSError) as error:
         raise HttpError(f"the connection broke: {_line(str(error) or type(error).__name__)}", sent=sent) from error

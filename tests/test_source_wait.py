@@ -167,7 +167,7 @@ async def test_nothing_is_armed_while_redis_is_down(
         redis.kill()
         await asyncio.sleep(0.6)  # the wait must not end too early to be a time-out
         dies.set()
-        await never(lambda: len(upstream.of(PATH)) > 1, "a wait without a log", 1.5)
+        await never(lambda: len(upstream.of(PATH)) > 1, "a wait without a log", 1.0)
         redis.start()
         await upstream.asked(PATH, 2)
         assert running.lines("log.blocked", code="CONNECTION")

@@ -10,6 +10,8 @@ answer ends its connection. Every request is kept with its time, query, headers,
 import asyncio
 import contextlib
 import json
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -83,7 +85,8 @@ class Exchange:
             await self.raw(b"0\r\n\r\n")
 
     def cut(self) -> None:
-        """Break the connection off (RST)."""
+        """Break the connection off with a reset (RST)."""
+        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
