@@ -10,6 +10,7 @@ INTERRUPTED = 130  # 128 and SIGINT, as a shell counts
 def main() -> None:
     """Run the command line. A signal before a command has begun ends it without a stack trace."""
     signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts behind with it ignored
     try:
         from bridge.cli import app  # noqa: PLC0415  # importing takes long enough to be interrupted
 

@@ -11,8 +11,8 @@ T = TypeVar("T")
 async def until_signal(work: Coroutine[Any, Any, T], *, again: Callable[[], None] = lambda: None) -> T | None:
     """The work's result; or None if SIGINT, SIGTERM or SIGHUP came first, on which it is cancelled, once.
 
-    It may clean up as long as it likes; `again` is called at every further signal. A signal that this process was
-    started to ignore (nohup) stays ignored.
+    It may clean up as long as it likes; `again` is called at every further signal. A hang-up that this process was
+    started to ignore (nohup) stays ignored; an interrupt does not, which shells ignore for what they start with `&`.
     """
     loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
     asked = False
@@ -26,7 +26,7 @@ async def until_signal(work: Coroutine[Any, Any, T], *, again: Callable[[], None
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             loop.add_signal_handler(number, ask)
     await asyncio.wait({task})
     return None if task.cancelled() else task.result()
