@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,8 @@ class EmbeddedServer:
         """Take the directory, and take over or start its server. Raises EmbeddedError."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.directory.stat().st_mode & stat.S_ISVTX:
+                raise EmbeddedError(f"redis.url: embedded:{self.directory} is everybody's; take a directory below it")
             self.directory.chmod(0o700)
             self._take()
         except OSError as error:

