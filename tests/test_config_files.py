@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -243,8 +244,9 @@ def test_check_shows_what_is_configured(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[-1] == "ok"
     assert [line.split()[:2] for line in lines[2:-1]] == [
-        ["account", "bctrl"], ["account", "anchor"], ["source", "checkout"], ["source", "one-time-code"],
-        ["destination", "crm"],
+        ["account", "bctrl"], ["account", "anchor"], ["source", "checkout"], ["source", "import"],
+        ["source", "export"], ["source", "invoice"], ["source", "signup"], ["source", "everything"],
+        ["source", "one-time-code"], ["source", "news"], ["destination", "crm"],
     ]  # fmt: skip
     assert "api_key: set" in result.stdout
 
@@ -287,12 +289,21 @@ _keys = st.sampled_from(
 )
 _texts = st.sampled_from(
     [
-        "bctrl", "anchor", "bctrl.run-events.stream", "anchor.event.wait", "sse", "a", "20s", "8MiB", "https://h/", "",
+        "bctrl", "anchor", *shape.ENTRIES["sources"].models, "a", "/a", "start", "2026-10-03T00:00:00Z",
+        "20s", "8MiB", "https://h/", "",
         f"https://{TELLTALE}@h/", f"redis://:{TELLTALE}@h", f"https://[{TELLTALE}", "embedded:x", "127.0.0.1:1", "..",
     ]
 )  # fmt: skip
+_times = st.datetimes(timezones=st.none() | st.just(UTC))
 _values = st.recursive(
-    _texts | st.text(max_size=8) | st.integers() | st.floats() | st.booleans() | st.just(TELLTALE) | st.dates(),
+    _texts
+    | st.text(max_size=8)
+    | st.integers()
+    | st.floats()
+    | st.booleans()
+    | st.just(TELLTALE)
+    | st.dates()
+    | _times,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keys, inner, max_size=4),
     max_leaves=12,
 )
@@ -347,6 +358,8 @@ _secret = {
     "redis.url": st.text("abcXYZ0189-._~", max_size=20).map(lambda password: f"redis://u:{TELLTALE}{password}@h/0"),
     "http.token": _visible,
     "accounts.a.api_key": _visible,
+    "sources.n.headers.X-Key": _visible.map("Bearer ".__add__),
+    "sources.n.url": st.text("abcXYZ0189-._~", max_size=20).map(f"https://h/?{TELLTALE}".__add__),
     "destinations.d.secrets": _keys_of_hooks,
     "destinations.d.url": st.text("abcXYZ0189-._~", max_size=20).map(f"https://h/?{TELLTALE}".__add__),
 }
@@ -357,7 +370,7 @@ _fate = st.sampled_from(["right", "right", "misspelt", "broken", "environment"])
 @given(st.fixed_dictionaries({place: st.tuples(value, _fate) for place, value in _secret.items()}))
 def test_no_secret_is_ever_shown(secrets: dict[str, tuple[str, str]]) -> None:
     """Secrets stay out of representations, errors and check: in their place, misspelt, malformed, from anywhere."""
-    lines = ['accounts.a.provider = "bctrl"', 'destinations.d.types = ["x"]']
+    lines = ['accounts.a.provider = "bctrl"', 'sources.n.kind = "sse"', 'destinations.d.types = ["x"]']
     environ = {}
     for place, (value, fate) in secrets.items():
         given_value = value + "\t\u00e9" if fate == "broken" else value
@@ -365,7 +378,8 @@ def test_no_secret_is_ever_shown(secrets: dict[str, tuple[str, str]]) -> None:
             environ["BRIDGE_" + place.replace(".", "__").upper()] = json.dumps([value]) if "secrets" in place else value
         else:
             listed = [given_value] if "secrets" in place else given_value
-            lines.append(f"{place}{'x' * (fate == 'misspelt')} = {toml(listed)}")
+            key = place.replace("headers", "header") if ".headers." in place else f"{place}x"
+            lines.append(f"{key if fate == 'misspelt' else place} = {toml(listed)}")
     with TemporaryDirectory() as directory:
         file = Path(directory) / "bridge.toml"
         file.write_text("\n".join(lines))

@@ -17,7 +17,19 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.errors import ConfigurationError, Problem
-from bridge.settings import EventWait, RunEventsStream, Settings, load
+from bridge.settings import (
+    AnySource,
+    EventsStream,
+    EventWait,
+    InvocationWait,
+    OperationWait,
+    RunEventsStream,
+    RunEventsWait,
+    RunStream,
+    Settings,
+    Sse,
+    load,
+)
 from bridge.settings.addresses import shown_url
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
@@ -129,7 +141,8 @@ def _rows(settings: Settings) -> Iterator[Row]:
     for name, account in settings.accounts.items():
         yield Row("account", name, account.base_url, f"{account.provider}, api_key: set")
     for name, source in settings.sources.items():
-        yield Row("source", name, _selected(source), f"{source.kind}, account: {source.account}")
+        access = f"headers: {len(source.headers)} set" if isinstance(source, Sse) else f"account: {source.account}"
+        yield Row("source", name, _selected(source), f"{source.kind}, {access}")
     for name, destination in settings.destinations.items():
         types = ", ".join(destination.types) or "all"
         details = f"secrets: {len(destination.secrets)} set, types: {types}"
@@ -140,8 +153,35 @@ def _set(secret: object) -> str:
     return "set" if secret else "not set"
 
 
-def _selected(source: RunEventsStream | EventWait) -> str:
-    return f"run {source.run}" if isinstance(source, RunEventsStream) else f"event {source.event}"
+def _selected(source: AnySource) -> str:
+    match source:
+        case RunEventsStream() | RunEventsWait() | RunStream():
+            return f"run {source.run}"
+        case OperationWait():
+            return f"operation {source.operation}"
+        case InvocationWait():
+            return f"invocation {source.invocation}"
+        case EventWait():
+            return f"event {source.event}"
+        case EventsStream():
+            return " ".join(["the whole account", *_filters(source)])
+        case Sse():
+            return shown_url(source.url)
+
+
+_FILTERS = (
+    "space", "subaccount", "browser", "sandbox", "run", "task", "conversation", "agent", "actor", "actor_type",
+    "category", "type", "channel", "outcome", "to",
+)  # fmt: skip
+
+
+def _filters(source: EventsStream) -> Iterator[str]:
+    """Every filter that is set, under the name that it has in the file: `agent=a type=x,y`."""
+    for field in _FILTERS:
+        value = getattr(source, field)
+        if value:
+            name = EventsStream.model_fields[field].alias or field
+            yield f"{name}={value if isinstance(value, str) else ','.join(value)}"
 
 
 def _print(report: Report, console: Console) -> None:

@@ -1,6 +1,7 @@
 """Reads file and environment, once, into frozen values. Refuses a configuration with any mistake in it.
 
-`load` is all there is to call; `schema` has the keys, and `python -m bridge.settings` prints their reference.
+`load` is all there is to call; `schema` and `sources` have the keys, `python -m bridge.settings` prints their
+reference.
 """
 
 import re
@@ -17,35 +18,51 @@ from bridge.settings.schema import (
     Account,
     AnchorAccount,
     AnyAccount,
-    AnySource,
     BctrlAccount,
     Destination,
-    EventWait,
     Http,
     Log,
     Logging,
     Redis,
-    RunEventsStream,
     Settings,
-    Source,
 )
 from bridge.settings.shape import Finding
+from bridge.settings.sources import (
+    AccountSource,
+    AnySource,
+    EventsStream,
+    EventWait,
+    InvocationWait,
+    OperationWait,
+    RunEventsStream,
+    RunEventsWait,
+    RunStream,
+    Source,
+    Sse,
+)
 
 __all__ = [
     "Account",
+    "AccountSource",
     "AnchorAccount",
     "AnyAccount",
     "AnySource",
     "BctrlAccount",
     "Destination",
     "EventWait",
+    "EventsStream",
     "Http",
+    "InvocationWait",
     "Log",
     "Logging",
+    "OperationWait",
     "Redis",
     "RunEventsStream",
+    "RunEventsWait",
+    "RunStream",
     "Settings",
     "Source",
+    "Sse",
     "load",
 ]
 

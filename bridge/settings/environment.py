@@ -2,6 +2,7 @@
 
 `BRIDGE_GRACE` is `grace`, `BRIDGE_REDIS__URL` is `redis.url`, and `BRIDGE_ACCOUNTS__BCTRL_EU__API_KEY` belongs to
 the account `bctrl_eu` or `Bctrl-EU`: case doesn't matter, and `-`, `.` and `:` stand as `_` in a variable's name.
+`BRIDGE_SOURCES__NEWS__HEADERS__X_API_KEY` is the header `X-Api-Key` of the source `news`.
 """
 
 import json
@@ -26,6 +27,11 @@ _SERVICE = re.compile(r"BRIDGE_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_[0-9]+_(TCP|UDP
 _SECRETS = frozenset({"api_key", "password", "token"})
 """Keys that have a `..._file` beside them, of which one is enough."""
 
+_HEADER = 4
+"""Parts of the path of a header: sources, id, `headers`, name."""
+
+_BESIDE = {"headers": "header_files", "header_files": "headers"}
+
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(\.[0-9]{1,9})?")
 
 
@@ -49,6 +55,7 @@ class Overlay:
         """Puts the values into `tables`, over what is there; what is no table there stays, to be refused."""
         for path, value in self.values.items():
             *above, key = map(str, path)
+            self._displace_header(path, tables)
             here: Any = tables
             for name in above:
                 here = here.setdefault(name, {}) if isinstance(here, dict) else None
@@ -62,6 +69,17 @@ class Overlay:
         other = key.removesuffix("_file") if key.endswith("_file") else f"{key}_file"
         if {key, other} & _SECRETS and (*path[:-1], other) not in self.values:
             table.pop(other, None)
+
+    def _displace_header(self, path: shape.Path, tables: dict[str, Any]) -> None:
+        """The same for a header, whatever the case of its name in the file."""
+        other = _BESIDE.get(str(path[2])) if len(path) == _HEADER else None
+        if other is None:
+            return
+        entry = shape.table(shape.table(tables, str(path[0])), str(path[1]))
+        headers = shape.table(entry, other)
+        for name in [name for name in headers if name.lower() == str(path[-1]).lower()]:
+            if (*path[:2], other, name) not in self.values:
+                del headers[name]
 
 
 class _NoKey(Exception):  # a reason on its way to a Finding, never seen outside
@@ -87,24 +105,47 @@ def _located(name: str, tables: dict[str, Any]) -> tuple[shape.Path, FieldInfo]:
     section, _, rest = name.partition("__")
     top = shape.keys(Settings)
     if section in ENTRIES:
-        entry, _, key = rest.rpartition("__")
-        if not entry:
-            raise _NoKey(f"names no key; expected {PREFIX}{section.upper()}__NAME__KEY")
-        return (section, _entry(section, entry, tables), key), _field(key, ENTRIES[section].keys())
+        return _located_entry(section, rest, tables)
     if section in TABLES:
         if not rest:
             raise _NoKey(f"names a whole table; expected {PREFIX}{section.upper()}__KEY")
-        return (section, rest), _field(rest, shape.keys(TABLES[section]))
+        key, info = _field(rest, shape.keys(TABLES[section]))
+        return (section, key), info
     if rest or section not in top:
         reason = unknown_key(section, top)
         raise _NoKey(f"{reason} Two underscores stand between table and key, as in {PREFIX}REDIS__URL.")
     return (section,), top[section]
 
 
-def _field(key: str, fields: dict[str, FieldInfo]) -> FieldInfo:
-    if key not in fields:
-        raise _NoKey(unknown_key(key, fields))
-    return fields[key]
+def _located_entry(section: str, rest: str, tables: dict[str, Any]) -> tuple[shape.Path, FieldInfo]:
+    fields = ENTRIES[section].keys()
+    entry, _, key = rest.rpartition("__")
+    if not entry:
+        raise _NoKey(f"names no key; expected {PREFIX}{section.upper()}__NAME__KEY")
+    outer, _, inner = entry.rpartition("__")
+    if not key and inner in _BESIDE:
+        raise _NoKey(f"names no header; expected {PREFIX}{section.upper()}__NAME__{inner.upper()}__HEADER")
+    if outer and inner in fields and inner in _BESIDE:
+        name = _entry(section, outer, tables)
+        return (section, name, inner, _header(key, shape.table(shape.table(tables, section), name))), fields[inner]
+    if key in _BESIDE and key in fields:
+        raise _NoKey(f"names a whole table; expected {PREFIX}{section.upper()}__NAME__{key.upper()}__HEADER")
+    key, info = _field(key, fields)
+    return (section, _entry(section, entry, tables), key), info
+
+
+def _header(name: str, entry: dict[str, Any]) -> str:
+    """The header of the file that a variable means, or a new one's name, with `-` for each `_`."""
+    known = [header for key in _BESIDE for header in shape.table(entry, key)]
+    return next((header for header in known if _folded(header) == name), name.replace("_", "-"))
+
+
+def _field(name: str, fields: dict[str, FieldInfo]) -> tuple[str, FieldInfo]:
+    """The key that a variable means, in the file's spelling (`actorType`), and its field."""
+    for key, info in fields.items():
+        if key.lower() == name:
+            return key, info
+    raise _NoKey(unknown_key(name, fields))
 
 
 def _entry(section: str, name: str, tables: dict[str, Any]) -> str:

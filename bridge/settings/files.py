@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigurationError, Problem
-from bridge.settings import shape
+from bridge.settings import shape, texts
 from bridge.settings.redis_url import EMBEDDED
 from bridge.settings.shape import Finding
 
@@ -18,8 +18,8 @@ LARGEST_SECRET = 64 << 10
 UNREAD = "whsec_" + "A" * 32
 """Stands for a secret whose file can't be read, so that no more is said about it. Never leaves `load`."""
 
-_SECRET_LIKE = re.compile(r"whsec_|sk[-_]|eyJ|.*://|(?=[^/]*[0-9])[^/.]{16,}$", re.DOTALL)
-"""A webhook secret, a usual form of API key, a JSON Web Token, a URL, or a long word with a digit in it."""
+_SECRET_LIKE = re.compile(r"whsec_|sk[-_]|(?i:bearer|basic) |eyJ|.*://|(?=[^/]*[0-9])[^/.]{16,}$", re.DOTALL)
+"""A webhook secret, a usual form of API key or header, a JSON Web Token, a URL, or a long word with a digit in it."""
 
 
 class _Unreadable(Exception):  # a reason on its way to a Finding, never seen outside
@@ -66,6 +66,7 @@ def read_secrets(tables: dict[str, Any], base: Path) -> Iterator[Finding]:
         named = entry.get(f"{key}_file")
         if isinstance(named, str) and key not in entry:
             entry[key] = yield from _secret((*path, f"{key}_file"), named, base)
+    yield from _headers(tables, base)
     for name, entry in shape.entries(tables, "destinations"):
         inline, named = entry.get("secrets", []), entry.get("secret_files")
         if isinstance(inline, list) and isinstance(named, list):
@@ -74,6 +75,26 @@ def read_secrets(tables: dict[str, Any], base: Path) -> Iterator[Finding]:
                 if isinstance(text, str):
                     secret = yield from _secret(("destinations", name, "secret_files", at), text, base)
                     entry["secrets"].append(secret)
+
+
+def _headers(tables: dict[str, Any], base: Path) -> Iterator[Finding]:
+    for name, entry in shape.entries(tables, "sources"):
+        named, inline = shape.table(entry, "header_files"), entry.get("headers", {})
+        if shape.text_of(entry, "kind") != "sse" or not named or not isinstance(inline, dict):
+            continue
+        entry["headers"] = dict(inline)
+        for header, text in named.items():
+            if isinstance(text, str) and _is_header(header) and header not in inline:
+                secret = yield from _secret(("sources", name, "header_files", header), text, base)
+                entry["headers"][header] = secret
+
+
+def _is_header(name: str) -> bool:
+    """Whether a header may be called this; if not, that is told already."""
+    try:
+        return bool(texts.header_name(name))
+    except ValueError:
+        return False
 
 
 def _single(tables: dict[str, Any]) -> Iterator[tuple[shape.Path, dict[str, Any], str]]:

@@ -3,9 +3,10 @@
 Every type ends in `Expects`: an error about a wrong value says "expected ..." with exactly these words.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -36,6 +37,21 @@ Selector = Annotated[str, AfterValidator(texts.selector), Expects("a text of 1 t
 Selectors = Annotated[
     tuple[Selector, ...], Field(strict=False), Expects('a list of texts such as ["first", "second"]', "list of texts")
 ]
+OneOrMore = Annotated[
+    tuple[Selector, ...],
+    BeforeValidator(texts.one_or_more),
+    Field(strict=False),
+    Expects('a text or a list of texts such as ["first", "second"]', "text or list of texts"),
+]
+Label = Annotated[str, AfterValidator(texts.label), Expects("a text of 1 to 128 characters", "text")]
+Ascii = Annotated[str, AfterValidator(texts.ascii_text), Expects("1 to 128 visible ASCII characters", "text")]
+Prefix = Annotated[
+    str, AfterValidator(texts.ascii_or_empty), Expects('a text of at most 128 visible ASCII characters, or ""', "text")
+]
+Pointer = Annotated[
+    str, AfterValidator(texts.pointer), Expects('a JSON pointer such as "/data/id"', "JSON pointer (RFC 6901)")
+]
+Time = Annotated[str, BeforeValidator(texts.time), Expects(texts.TIME_FORM, "time (RFC 3339)")]
 LocalPath = Annotated[str, AfterValidator(texts.local_path), Expects("a path as a text", "path")]
 LocalPaths = Annotated[tuple[LocalPath, ...], Field(strict=False), Expects("a list of paths as texts", "list of paths")]
 Directory = Annotated[str, AfterValidator(texts.directory), Expects('a directory as a text, or "" for off', "path")]
@@ -48,6 +64,11 @@ WebhookSecrets = Annotated[
     Field(strict=False),
     Expects("a list of texts, each whsec_ and the base64 of 24 to 64 random bytes", "list of secrets"),
 ]
+
+HeaderName = Annotated[str, AfterValidator(texts.header_name)]
+HeaderValue = Annotated[SecretStr, _secret(texts.header_value), Expects("a text of visible ASCII characters")]
+HEADERS = Expects("a table of header names and texts", "table of secrets")
+HEADER_FILES = Expects("a table of header names and paths as texts", "table of paths")
 
 RedisUrl = Annotated[SecretStr, _secret(redis_url), Expects("a URL as a text", "URL")]
 BaseUrl = Annotated[str, AfterValidator(addresses.base_url), Expects("an http(s) URL as a text", "URL")]
@@ -66,6 +87,9 @@ Networks = Annotated[
 Seconds = Annotated[float, BeforeValidator(units.duration), Expects(units.DURATION_FORM, "duration")]
 Waiting = Annotated[Seconds, Field(ge=1.0), Expects(f"{units.DURATION_FORM}; at least 1s", "duration, 1s or more")]
 Timeout = Annotated[Seconds, Field(ge=0.001), Expects(f"{units.DURATION_FORM}; at least 1ms", "duration, 1ms or more")]
+UpstreamWait = Annotated[
+    Seconds, Field(ge=1.0, le=120.0), Expects(f"{units.DURATION_FORM}; from 1s to 120s", "duration, 1s to 120s")
+]
 Schedule = Annotated[
     tuple[Seconds, ...],
     Field(strict=False),
@@ -91,8 +115,51 @@ Window = Annotated[int, Field(ge=1, le=10**6), _whole(1, 10**6)]
 Replicas = Annotated[int, Field(ge=0, le=100), _whole(0, 100)]
 Attempts = Annotated[int, Field(ge=1, le=10**6), _whole(1, 10**6)]
 InFlight = Annotated[int, Field(ge=1, le=1024), _whole(1, 1024)]
+Connections = Annotated[int, Field(ge=1, le=100_000), _whole(1, 100_000)]
+Rate = Annotated[
+    float,
+    Field(ge=0.1, le=100_000, allow_inf_nan=False),
+    Expects("a number from 0.1 to 100000", "0.1 to 100000"),
+]
 
-Level = Annotated[Literal["debug", "info", "warning", "error"], Expects('"debug", "info", "warning" or "error"')]
-Format = Annotated[Literal["auto", "console", "json"], Expects('"auto", "console" or "json"')]
-Api = Annotated[Literal["v2", "v1"], Expects('"v2" or "v1"')]
-Start = Annotated[Literal["start", "now"], Expects('"start" or "now"')]
+
+def _one_of(literal: object) -> Expects:
+    *first, last = map(json.dumps, get_args(literal))
+    return Expects(f"{', '.join(first)} or {last}")
+
+
+def _list_of(literal: object) -> Expects:
+    known = ", ".join(map(json.dumps, get_args(literal)))
+    return Expects(f"a list of texts out of {known}", f"list out of {known}")
+
+
+_Level = Literal["debug", "info", "warning", "error"]
+_Format = Literal["auto", "console", "json"]
+_Api = Literal["v2", "v1"]
+_Start = Literal["start", "now"]
+_Begin = Literal["upstream", "start", "now"]
+_OnGap = Literal["backfill", "earliest", "now", "stop"]
+_OnGapOfSse = Literal["earliest", "now", "stop"]
+_EventKind = Literal["command", "network", "console", "artifact", "tool_call", "runtime", "browser", "event"]
+_EventSource = Literal["platform", "connection", "runtime", "artifact", "tool"]
+_Include = Literal["trace", "events"]
+
+Level = Annotated[_Level, _one_of(_Level)]
+Format = Annotated[_Format, _one_of(_Format)]
+Api = Annotated[_Api, _one_of(_Api)]
+Start = Annotated[_Start, _one_of(_Start)]
+Begin = Annotated[_Begin, _one_of(_Begin)]
+BeginOrTime = Annotated[
+    str,
+    BeforeValidator(texts.begin_or_time),
+    Expects(f'"upstream", "start", "now" or {texts.TIME_FORM}', '"upstream", "start", "now" or a time (RFC 3339)'),
+]
+OnGap = Annotated[_OnGap, _one_of(_OnGap)]
+OnGapOfSse = Annotated[_OnGapOfSse, _one_of(_OnGapOfSse)]
+EventKinds = Annotated[
+    tuple[Annotated[_EventKind, _one_of(_EventKind)], ...], Field(strict=False), _list_of(_EventKind)
+]
+EventSources = Annotated[
+    tuple[Annotated[_EventSource, _one_of(_EventSource)], ...], Field(strict=False), _list_of(_EventSource)
+]
+Includes = Annotated[tuple[Annotated[_Include, _one_of(_Include)], ...], Field(strict=False), _list_of(_Include)]

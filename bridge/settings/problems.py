@@ -7,7 +7,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bridge.settings.schema import Settings
-from bridge.settings.shape import ENTRIES, PLANNED_KINDS, TABLES, Finding, Path, expected, keys, unknown_key
+from bridge.settings.shape import ENTRIES, TABLES, Finding, Path, expected, keys, unknown_key
+
+_HEADER = 5
+"""Parts of the location of a header: sources, id, kind, `headers`, name."""
 
 
 def findings(error: ValidationError, document: dict[str, Any]) -> Iterator[Finding]:
@@ -20,8 +23,8 @@ def _finding(detail: ErrorDetails, document: dict[str, Any]) -> Finding:
     location: Path = tuple(detail["loc"])
     if detail["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         return _untold(location, document)
-    path, fields = _place(location)
-    key = str(path[len(path) - 2 if isinstance(path[-1], int) else -1])
+    path, depth, fields = _place(location)
+    key = str(path[min(depth, len(path) - 1)])
     if detail["type"] == "extra_forbidden":
         return Finding(path, unknown_key(key, fields))
     if detail["type"] == "value_error":
@@ -29,20 +32,22 @@ def _finding(detail: ErrorDetails, document: dict[str, Any]) -> Finding:
     if key not in fields:
         return Finding(path, f"expected a table: {_header(path)} and its keys below")
     lead = "is missing; expected" if detail["type"] == "missing" else "expected"
-    return Finding(path, f"{lead} {expected(fields[key], item=isinstance(path[-1], int))}")
+    return Finding(path, f"{lead} {expected(fields[key], item=len(path) > depth + 1)}")
 
 
-def _place(location: Path) -> tuple[Path, dict[str, Any]]:
-    """The key path of a model's location, and the keys that its table has; none for a table itself."""
+def _place(location: Path) -> tuple[Path, int, dict[str, Any]]:
+    """The key path of a model's location, where in it the key is, and the keys of its table (none for a table)."""
     section = str(location[0])
+    if location[-1] == "[key]" and len(location) > _HEADER:  # the name in a table of headers, not its value
+        location = location[:-1]
     if section in ENTRIES and len(location) > 2:
         entries = ENTRIES[section]
         if not entries.tag:
-            return location, keys(entries.models[""])
-        return location[:2] + location[3:], keys(entries.models[str(location[2])])  # [2] is the tag's value
+            return location, 2, keys(entries.models[""])
+        return location[:2] + location[3:], 2, keys(entries.models[str(location[2])])  # [2] is the tag's value
     if section in TABLES and len(location) > 1:
-        return location, keys(TABLES[section])
-    return location, {} if section in TABLES or section in ENTRIES else keys(Settings)
+        return location, 1, keys(TABLES[section])
+    return location, 0, {} if section in TABLES or section in ENTRIES else keys(Settings)
 
 
 def _header(path: Path) -> str:
@@ -59,6 +64,4 @@ def _untold(location: Path, document: dict[str, Any]) -> Finding:
     given = document[section][name].get(entries.tag)
     if given is None:
         return Finding(path, f"is missing; expected one of: {known}")
-    if isinstance(given, str) and given in PLANNED_KINDS:
-        return Finding(path, f'"{given}" is planned and not built yet; those there are: {known}')
     return Finding(path, f"there is no such {entries.tag}; expected one of: {known}")

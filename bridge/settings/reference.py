@@ -3,6 +3,7 @@
 `docs/configuration.md` is its output: `python -m bridge.settings > docs/configuration.md`.
 """
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args, get_origin
@@ -40,10 +41,13 @@ between its parts.
 | `BRIDGE_GRACE` | `grace` |
 | `BRIDGE_REDIS__URL` | `redis.url` |
 | `BRIDGE_ACCOUNTS__BCTRL__API_KEY` | `accounts.bctrl.api_key` |
+| `BRIDGE_SOURCES__NEWS__HEADERS__X_API_KEY` | `sources.news.headers.X-Api-Key` |
 | `BRIDGE_DESTINATIONS__CRM_EU__SECRETS` | `destinations.CRM-EU.secrets`, where the file has a `CRM-EU` |
 
 - Case doesn't matter. In the name of an account, source or destination, `-`, `.` and `:` stand as `_`. A name that
   the file doesn't have makes a new entry, in small letters.
+- A table of secrets (`headers`) or of their files (`header_files`) has a variable for each header; `-` stands as `_` in
+  its name. A secret in the environment displaces its file in the configuration, and the other way round.
 - Lists are JSON (`["a", "b"]`) or have commas between their items (`a, b`).
 - A `BRIDGE_` variable that names no key is an error. Two kinds are left alone: `BRIDGE_CONFIG`, which names the
   configuration file, and what Kubernetes sets for a service called "bridge" (`BRIDGE_SERVICE_HOST`,
@@ -52,10 +56,17 @@ between its parts.
 
 _TAIL = """## What has to fit together
 
-- A source's `account` exists, and its provider is the one that the source's `kind` belongs to.
-- No two sources wait for the same event on the same account: a signal reaches one waiter only. No two sources read
-  the same run with the same account and the same filters: every event would come twice.
-- `wait_timeout` is below `grace`.
+- A source's `account` exists, and its provider is the one that the source's `kind` belongs to; `sse` has no account.
+- No two sources wait for the same event on the same account: a signal reaches one waiter only. No two sources of one
+  kind read the same (the same run, operation, invocation, account or URL) with the same account and the same filters
+  or headers: every event would come twice.
+- An account has fewer sources than `max_connections`: each holds a connection, and one is kept for short requests.
+- `wait_timeout` of `anchor.event.wait` is below `grace`: a wait takes a signal away, so it has to end at a stop. All
+  other waits can be cut off.
+- `page` and `context` of `bctrl.run-events.stream` need `api = "v1"`, and `categories` needs `api = "v2"`.
+- `to` of `bctrl.events.stream` is after a time in `from`.
+- The `url` of an `sse` source that has `headers` is https, or plain http to this machine. A header is given once, in
+  whatever case, in `headers` or in `header_files`. `cursor_query` is not in the query of `url` already.
 - `http.listen` on another address than this machine's own needs `http.token` or `http.token_file`.
 - A destination whose URL spells out an address that isn't public (`localhost`, `10.0.0.5`) has a network in
   `allow_networks` that holds it. What a name resolves to is judged at every connection.
@@ -74,11 +85,11 @@ def _sections() -> Iterator[str]:
     top = {key: field for key, field in shape.keys(schema.Settings).items() if field.description}
     yield _section("Top level", "Above the first table of the file.", top)
     for name, model in shape.TABLES.items():
-        yield _section(f"`[{name}]`", model.__doc__ or "", shape.keys(model))
+        yield _section(f"`[{name}]`", inspect.getdoc(model) or "", shape.keys(model))
     for name, entries in shape.ENTRIES.items():
         for value, model in entries.models.items():
             which = f' with `{entries.tag} = "{value}"`' if entries.tag else ""
-            yield _section(f"`[{name}.NAME]`{which}", model.__doc__ or "", shape.keys(model))
+            yield _section(f"`[{name}.NAME]`{which}", inspect.getdoc(model) or "", shape.keys(model))
 
 
 def _section(title: str, text: str, fields: Mapping[str, FieldInfo]) -> str:
@@ -109,6 +120,8 @@ def _default(key: str, field: FieldInfo, fields: Mapping[str, FieldInfo]) -> str
 def written_default(field: FieldInfo) -> str:
     """Returns a key's default as TOML."""
     default = field.default
+    if isinstance(default, float) and not shape.form(field).startswith("duration"):
+        return f"{default:g}"
     if isinstance(default, float):
         return json.dumps(units.duration_text(default))
     if isinstance(default, int) and shape.form(field).startswith("size"):

@@ -1,6 +1,6 @@
 """The keys of the configuration, as frozen values with their defaults. Reads no file and no environment.
 
-`docs/configuration.md` is made from this module: the docstring below a key is its description there.
+`docs/configuration.md` is made from it and from `sources`: the docstring below a key is its description there.
 """
 
 import logging
@@ -8,26 +8,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.settings import addresses, forms
 from bridge.settings.redis_url import without_secrets
+from bridge.settings.section import Section
+from bridge.settings.sources import AnySource
 
 logging.getLogger("pydantic_settings").addFilter(lambda _: False)  # at debug level it writes every value down
-
-
-class Section(BaseModel):
-    """One table of the configuration."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        validate_default=True,
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
-    )
 
 
 class Redis(Section):
@@ -101,6 +90,10 @@ class Account(Section):
     """The key, where it isn't in a file. One of `api_key` and `api_key_file`."""
     api_key_file: forms.LocalPath | None = None
     """A file that holds the key; read once, at start."""
+    max_connections: forms.Connections = 4096
+    """Open connections to this account at most. A stream or a wait holds one each; one is kept for short requests."""
+    requests_per_second: forms.Rate = 500.0
+    """Requests started per second on this account at most, waits and reconnections included."""
 
 
 class BctrlAccount(Account):
@@ -119,53 +112,6 @@ class AnchorAccount(Account):
     """Whose API this is."""
     base_url: forms.BaseUrl = "https://api.anchorbrowser.io"
     """Where its API is. Plain http only to this machine."""
-
-
-class Source(Section):
-    """One subscription upstream. The table's name is the source's id."""
-
-    kind: str
-    """The upstream call."""
-    account: forms.Name
-    """The account it uses: the NAME of an `[accounts.NAME]`."""
-    recheck: forms.Waiting = 300.0
-    """A source that the upstream refused is tried again after this."""
-
-
-class RunEventsStream(Source):
-    """The events of one bctrl run, as they happen: `GET /v2/runs/{run}/events/stream`, Server-Sent Events."""
-
-    kind: Literal["bctrl.run-events.stream"]
-    """The upstream call."""
-    run: forms.Selector
-    """The run's id."""
-    api: forms.Api = "v2"
-    """The generation of the API: `v2`, or `v1` for `GET /v1/runs/{run}/events/stream`."""
-    types: forms.Selectors = ()
-    """Only events of these upstream types; all when empty."""
-    categories: forms.Selectors = ()
-    """Only events of these categories; all when empty. `v2` only."""
-    connection: forms.Selector | None = None
-    """Only events of this connection."""
-    page: forms.Selector | None = None
-    """Only events of this page. `v1` only."""
-    context: forms.Selector | None = None
-    """Only events of this context. `v1` only."""
-    idle_timeout: forms.Waiting = 60.0
-    """A connection that brings no byte for this long is dead and is replaced."""
-    max_event_bytes: forms.EventBytes = 8 * forms.MIB
-    """A larger event is parked instead of logged."""
-
-
-class EventWait(Source):
-    """A named event of Anchor Browser: `POST /v1/events/{event}/wait`, one wait at any time."""
-
-    kind: Literal["anchor.event.wait"]
-    """The upstream call."""
-    event: forms.Selector
-    """The event's name."""
-    wait_timeout: forms.Waiting = 15.0
-    """How long one wait lasts before the next. Below `grace`, so that the last one can end at a stop."""
 
 
 class Destination(Section):
@@ -194,7 +140,6 @@ class Destination(Section):
 
 
 AnyAccount = BctrlAccount | AnchorAccount
-AnySource = RunEventsStream | EventWait
 
 
 class Settings(BaseSettings):

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bridge.settings import forms, schema
+from bridge.settings import forms, schema, sources
+from bridge.settings.section import Section
 
 Path = tuple[str | int, ...]
 """Keys from the top, and positions in lists."""
@@ -23,18 +24,6 @@ class Finding(NamedTuple):
     message: str
 
 
-PLANNED_KINDS = frozenset(
-    {
-        "bctrl.run-events.wait",
-        "bctrl.operation.wait",
-        "bctrl.invocation.wait",
-        "bctrl.events.stream",
-        "bctrl.run.stream",
-        "sse",
-    }
-)
-"""Kinds of the design that this version doesn't have yet."""
-
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -43,14 +32,14 @@ class Entries:
     """A table of named tables: the key that tells their models apart ("" for none); models by its value."""
 
     tag: str
-    models: Mapping[str, type[schema.Section]]
+    models: Mapping[str, type[Section]]
 
     def keys(self) -> dict[str, FieldInfo]:
         """The keys of all models together."""
         return {key: field for model in self.models.values() for key, field in keys(model).items()}
 
 
-TABLES: Mapping[str, type[schema.Section]] = {
+TABLES: Mapping[str, type[Section]] = {
     "redis": schema.Redis,
     "log": schema.Log,
     "http": schema.Http,
@@ -59,7 +48,17 @@ TABLES: Mapping[str, type[schema.Section]] = {
 ENTRIES: Mapping[str, Entries] = {
     "accounts": Entries("provider", {"bctrl": schema.BctrlAccount, "anchor": schema.AnchorAccount}),
     "sources": Entries(
-        "kind", {"bctrl.run-events.stream": schema.RunEventsStream, "anchor.event.wait": schema.EventWait}
+        "kind",
+        {
+            "bctrl.run-events.stream": sources.RunEventsStream,
+            "bctrl.run-events.wait": sources.RunEventsWait,
+            "bctrl.operation.wait": sources.OperationWait,
+            "bctrl.invocation.wait": sources.InvocationWait,
+            "bctrl.run.stream": sources.RunStream,
+            "bctrl.events.stream": sources.EventsStream,
+            "anchor.event.wait": sources.EventWait,
+            "sse": sources.Sse,
+        },
     ),
     "destinations": Entries("", {"": schema.Destination}),
 }
@@ -76,6 +75,18 @@ def entries(tables: Mapping[str, Any], section: str) -> Iterator[tuple[str, dict
     for name, entry in table(tables, section).items():
         if isinstance(entry, dict):
             yield name, entry
+
+
+def text_of(entry: Mapping[str, Any], key: str) -> str:
+    """A text as it was given, or the empty one where there is none or something else."""
+    value = entry.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def texts_of(entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The texts of a list as it was given; leaves out what is no text."""
+    value = entry.get(key)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
