@@ -22,12 +22,12 @@ from bridge.ingest import ingest
 from bridge.lane import Limits
 from bridge.observe import Observer
 from bridge.redis_log import RedisLog
-from bridge.settings import AnySource, Destination, EventWait, RunEventsStream, Settings
+from bridge.settings import AnyAccount, AnySource, Destination, EventWait, Settings, Sse
 from bridge.signing import key_of
-from bridge.sources import event_wait, run_events_stream
 from bridge.sources.account import Account
 from bridge.spool import Spool
 from bridge.stop import Stop
+from bridge.subscriptions import subscription_of
 from bridge.supervisor import Phase, Supervisor, Worker
 from bridge.webhook import Endpoint, Webhook, type_filter
 from bridge.wiring import account_of, embedded_of, log_options, server_of
@@ -80,12 +80,9 @@ class App:
         # destinations first: a new one's group has to be there before the first event
         for name, destination in self.settings.destinations.items():
             await self._destination(stack, name, destination)
-        clients = {
-            name: account_of(name, account, await stack.enter_async_context(HttpClient()))
-            for name, account in self.settings.accounts.items()
-        }
+        accounts = {name: await self._account(stack, name, account) for name, account in self.settings.accounts.items()}
         for name, source in self.settings.sources.items():
-            self._supervisor.start(self._source(name, source, clients[source.account], spool))
+            self._supervisor.start(await self._source(stack, name, source, accounts, spool))
 
     def _spool(self) -> Spool:
         directory = self.settings.spool
@@ -94,26 +91,27 @@ class App:
         except OSError as error:
             raise ConfigurationError((Problem("spool", f"can't be used: {error}"),)) from error
 
-    def _source(self, name: str, source: AnySource, account: Account, spool: Spool) -> Worker:
-        pace = Pace(Random())
+    async def _account(self, stack: contextlib.AsyncExitStack, name: str, account: AnyAccount) -> Account:
+        return account_of(name, account, await stack.enter_async_context(HttpClient(limit=account.max_connections)))
+
+    async def _source(
+        self, stack: contextlib.AsyncExitStack, name: str, source: AnySource, accounts: dict[str, Account], spool: Spool
+    ) -> Worker:  # fmt: skip
+        if isinstance(source, Sse):
+            client = await stack.enter_async_context(HttpClient())
+            secrets = {header: value.get_secret_value() for header, value in source.headers.items()}
+            subscription = subscription_of(name, source, Account(name, source.url, secrets, client))
+        else:
+            subscription = subscription_of(name, source, accounts[source.account])
+        pace, log, observe, stop = Pace(Random()), self.log, self.observe, self.stop
         if isinstance(source, EventWait):
-            wait = event_wait.EventWait(
-                name, account, event=source.event, wait_timeout=source.wait_timeout, recheck=source.recheck
-            )
             return Worker(
-                f"source {name}",
-                lambda: consume(wait, self.log, spool, pace, observe=self.observe, stop=self.stop),
+                f"source {name}", lambda: consume(subscription, log, spool, pace, observe=observe, stop=stop),
                 Phase.FINISH,
-            )
-        stream = run_events_stream.RunEventsStream(
-            name, account, run=source.run, api=source.api, filters=_filters(source),
-            idle_timeout=source.idle_timeout, max_event_bytes=source.max_event_bytes, recheck=source.recheck,
-        )  # fmt: skip
+            )  # fmt: skip
         return Worker(
-            f"source {name}",
-            lambda: ingest(stream, self.log, pace, observe=self.observe, stop=self.stop),
-            Phase.CUT,
-        )
+            f"source {name}", lambda: ingest(subscription, log, pace, observe=observe, stop=stop), Phase.CUT
+        )  # fmt: skip
 
     async def _destination(self, stack: contextlib.AsyncExitStack, name: str, destination: Destination) -> None:
         guard = Guard(tuple(destination.allow_networks))
@@ -149,16 +147,6 @@ class App:
             if writer.position.state is State.FAILED:
                 problems[f"source {writer.source}"] = writer.position.reason
         return Readiness(not problems and not self.stop.is_set(), problems)
-
-
-def _filters(source: RunEventsStream) -> list[tuple[str, str]]:
-    """The configured filters under the API's own names; a list repeats its key (CONTRACT A.4)."""
-    single = {"connectionId": source.connection, "pageId": source.page, "contextId": source.context}
-    return [
-        *(("type", type_) for type_ in source.types),
-        *(("category", category) for category in source.categories),
-        *((name, value) for name, value in single.items() if value),
-    ]
 
 
 def _reveal(secret: object) -> str | None:

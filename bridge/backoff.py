@@ -70,3 +70,17 @@ class Pace:
         if retry_after is None or retry_after <= 0:
             return delay
         return max(self._first, min(retry_after, RETRY_AFTER_CAP)) + self._random.uniform(0, min(1.0, retry_after / 10))
+
+
+class Rate:
+    """How many requests go out in a second: `per_second` on average, and that many at once after a quiet second."""
+
+    def __init__(self, per_second: float) -> None:
+        self._interval = 1.0 / per_second
+        self._next = 0.0
+
+    def reserve(self, now: float) -> float:
+        """Take the next place; the seconds from monotonic time `now` until it comes."""
+        place = max(self._next, now - 1.0)
+        self._next = place + self._interval
+        return max(0.0, place - now)

@@ -26,7 +26,7 @@ from bridge.stop import Stop
 async def consume(source: Source, log: Log, spool: Spool, pace: Pace, *, observe: Observe, stop: Stop) -> None:
     """Bring signals into the log until the stop, letting the wait in flight end; or until somebody newer owns it."""
     try:
-        writer = await stop.before(log.open(source.id, source.resource))
+        writer = await stop.before(log.open(source.id, source.resource, source.scope))
         if writer is None:
             return
         loop = _Waits(source, writer, spool, pace, observe=observe, stop=stop)
@@ -56,12 +56,17 @@ class _Waits:
 
     async def run(self) -> None:
         """Wait after wait."""
-        while not self._stop.is_set() and await self._armed(armed=True):
+        while await self._admitted() and await self._armed(armed=True):
             delay = await self._wait()
             if delay:
                 await self._armed(armed=False)
                 await self._stop.pause(delay)
         await self._armed(armed=False)
+
+    async def _admitted(self) -> bool:
+        """False if the bridge stops before the account may ask: nothing is armed meanwhile."""
+        await self._stop.before(self._source.admit())
+        return not self._stop.is_set()
 
     async def _wait(self) -> float:
         """One wait; the seconds to pause before the next."""

@@ -4,6 +4,7 @@ BridgeError
 ├── ConfigurationError     the user mends the configuration; the command exits 78
 ├── SourceError            the upstream failed in passing: reconnect with backoff
 │   ├── SourceRefused      the upstream said no (4xx): state `failed`, re-check slowly
+│   ├── CursorRefused      the upstream no longer knows the cursor: what `on_gap` says, and say so in the log
 │   └── OutcomeUnknown     a consuming call ended without an answer: report a possible loss, then as SourceError
 ├── LogError
 │   ├── LogUnavailable     Redis can't take a write now: wait with backoff, send the same again
@@ -51,11 +52,19 @@ class SourceError(BridgeError):
 
 
 class SourceRefused(SourceError):
-    """The upstream refused this subscription with `status`; asking again soon would not help."""
+    """The upstream refused this subscription with `status`; asking again soon would not help.
 
-    def __init__(self, reason: str, *, status: int) -> None:
+    `unserved` is True where it doesn't know the call at all, whatever it is asked about.
+    """
+
+    def __init__(self, reason: str, *, status: int, unserved: bool = False) -> None:
         super().__init__(reason)
         self.status = status
+        self.unserved = unserved
+
+
+class CursorRefused(SourceError):
+    """The cursor can't be used any more, so what came after it may be missed."""
 
 
 class OutcomeUnknown(SourceError):

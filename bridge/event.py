@@ -4,6 +4,7 @@ The event is a CloudEvent 1.0 in JSON form (https://github.com/cloudevents/spec,
 section 6 gives each attribute's meaning, `bridge/schema/event.schema.json` its exact form.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -71,13 +72,15 @@ class Parked:
 class Batch:
     """What one page of a source became, in upstream order, and where the source goes on from.
 
-    `cursor` None leaves the stored cursor as it is. `state` None leaves the state as it is.
+    `cursor` None leaves the stored cursor as it is, "" drops it. `state` None leaves the state as it is.
     """
 
     records: list[Event | Parked] = field(default_factory=list)
     cursor: str | None = None
     state: State | None = None
     reason: str = ""
+    bookmark: str | None = None
+    """What the source keeps beside its cursor, a text of its own; None leaves what is stored, "" drops it."""
     broken: str = ""
     """Not empty where the upstream said, after these records, that it can't go on."""
 
@@ -92,6 +95,10 @@ class Position:
     reason: str = ""
     armed: bool = False
     """A consuming wait was under way when this was stored."""
+    bookmark: str = ""
+    """What the source keeps beside its cursor (`bridge.sources.bookmark`)."""
+    known: Container[str] = field(default=frozenset(), compare=False, repr=False)
+    """The ids in the de-duplication window, as they are at any moment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,16 @@ class SourceReset(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class SourceGap(Fact):
+    """A stored cursor can't be used any more; `action` is what is done about it (`on_gap`)."""
+
+    source: str
+    cursor: str
+    reason: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class LossPossible(Fact):
     """A consuming call ended without an answer."""
 

@@ -10,7 +10,7 @@ import errno
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -87,7 +87,7 @@ class Response:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes]:
         """The body as it comes. Raises HttpError when the connection breaks, after the bytes that came before."""
         content = self._response.content
         with _mapped(sent=True):
@@ -144,18 +144,21 @@ def _line(text: str) -> str:
 class HttpClient:
     """One pool of connections: to one account, or to one destination.
 
-    It has no bound of its own: a source holds one connection, a destination bounds its attempts. With a `guard`,
+    `limit` bounds its open connections; 0 where whoever uses it does, as a destination bounds its attempts. With a `guard`,
     every socket is checked where it is made: literals, each resolved address, every attempt.
     """
 
-    def __init__(self, *, guard: Guard | None = None, resolver: AbstractResolver | None = None) -> None:
+    def __init__(
+        self, *, guard: Guard | None = None, resolver: AbstractResolver | None = None, limit: int = 0
+    ) -> None:  # fmt: skip
         self._guard = guard
+        self._limit = limit
         self._resolver = resolver
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         factory = {"socket_factory": _guard(self._guard.allowed)} if self._guard else {}
-        connector = aiohttp.TCPConnector(limit=0, resolver=self._resolver, **factory)
+        connector = aiohttp.TCPConnector(limit=self._limit, resolver=self._resolver, **factory)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -4,13 +4,14 @@ import asyncio
 from contextlib import aclosing
 
 from bridge.backoff import Pace
-from bridge.errors import Fenced, Moved, SourceError, SourceRefused
+from bridge.errors import CursorRefused, Fenced, Moved, SourceError, SourceRefused
 from bridge.event import Batch, State
 from bridge.facts import (
     SourceConnected,
     SourceEnded,
     SourceFailed,
     SourceFenced,
+    SourceGap,
     SourceInterrupted,
     SourceRewound,
 )
@@ -21,7 +22,7 @@ from bridge.stop import Stop
 async def ingest(source: Source, log: Log, pace: Pace, *, observe: Observe, stop: Stop) -> None:
     """Bring a source's events into the log until it stops here: by the stop, or because somebody newer owns it."""
     try:
-        writer = await log.open(source.id, source.resource)
+        writer = await log.open(source.id, source.resource, source.scope)
         while not stop.is_set():
             try:
                 async with writer.guard():
@@ -56,8 +57,12 @@ async def _connection(source: Source, writer: Writer, pace: Pace, observe: Obser
                 if batch.state is State.ENDED:
                     return 0.0
     except SourceRefused as refused:
-        await refusal(source, writer, refused, observe)
+        await _refused(source, writer, refused, observe)
         return source.recheck
+    except CursorRefused as lost:
+        if await _gap(source, writer, lost.reason, observe):
+            return source.recheck
+        reason = lost.reason
     except SourceError as error:
         reason, retry_after = error.reason, error.retry_after
     if progress and not retry_after:
@@ -74,7 +79,20 @@ async def _connected(source: Source, writer: Writer, observe: Observe) -> None:
         await writer.add(Batch(state=State.RUNNING))
 
 
-async def refusal(source: Source, writer: Writer, refused: SourceRefused, observe: Observe) -> None:
+async def _gap(source: Source, writer: Writer, reason: str, observe: Observe) -> bool:
+    """Record that the stored cursor is of no use, once per change; True where a person has to act."""
+    position = writer.position
+    if (position.state, position.reason) == (State.FAILED, reason):
+        return True
+    batch, action = source.gap(reason, position)
+    await writer.add(batch)
+    observe(SourceGap(source.id, position.cursor or "", reason, action))
+    if batch.state is State.FAILED:
+        observe(SourceFailed(source.id, reason, source.recheck))
+    return batch.state is State.FAILED
+
+
+async def _refused(source: Source, writer: Writer, refused: SourceRefused, observe: Observe) -> None:
     """Record that the upstream refuses this source: one event per change, not one per look."""
     if (writer.position.state, writer.position.reason) != (State.FAILED, refused.reason):
         await writer.add(source.failed(refused.reason, refused.status))

@@ -24,6 +24,7 @@ LEVELS: dict[type[Fact], int] = {
     facts.SourceFailed: logging.ERROR,
     facts.SourceFenced: logging.WARNING,
     facts.SourceReset: logging.WARNING,
+    facts.SourceGap: logging.WARNING,
     facts.LossPossible: logging.WARNING,
     facts.RecordParked: logging.WARNING,
     facts.SpoolFailed: logging.ERROR,
@@ -88,6 +89,7 @@ class Observer:
         self._reconnects = counter("source_interruptions", "Connections that ended or failed.", "source")
         self._attempts = counter("webhook_attempts", "Webhook requests.", "destination", "outcome")
         self._dead = counter("webhook_dead_letters", "Events given up.", "destination")
+        self._gaps = counter("source_gaps", "Stored cursors that could not be used any more.", "source")
         self._losses = counter("possible_losses", "Waits that ended without an answer.", "source")
         self._missing = counter("entries_missing", "Unsettled entries gone from the log.", "destination")
         self._unsettled = counter("trimmed_unsettled", "Entries trimmed by max_entries before they were settled.")
@@ -99,6 +101,7 @@ class Observer:
             facts.BatchStored: self._count_batch,
             facts.AttemptMade: lambda fact: self._attempts(fact.destination, fact.outcome).inc(),
             facts.DeadLettered: lambda fact: self._dead(fact.destination).inc(),
+            facts.SourceGap: lambda fact: self._gaps(fact.source).inc(),
             facts.LossPossible: lambda fact: self._losses(fact.source).inc(),
             facts.SourceInterrupted: lambda fact: self._reconnects(fact.source).inc(),
             facts.EntriesMissing: lambda fact: self._missing(fact.destination).inc(fact.count),

@@ -16,13 +16,15 @@ class Source(Protocol):
 
     id: str
     resource: str
+    scope: str
+    """What a cursor belongs to besides the resource: the filters, the generation of the API."""
     recheck: float
     """Seconds between looks at an upstream that refuses."""
     floor: float
     """Seconds the upstream asks to wait before reconnecting (the stream's `retry`); 0 if it does not say."""
 
     def batches(self, position: Position) -> AsyncGenerator[Batch]:
-        """One connection's batches, after `position.cursor`. Raises SourceError and its kinds.
+        """One connection's batches, after `position`. Raises SourceError and its kinds.
 
         Ends when the upstream ends the connection. A batch without records or cursor says: connected, or alive.
         """
@@ -34,6 +36,14 @@ class Source(Protocol):
 
     def lost(self, reason: str) -> Batch:
         """The batch that records a possible loss."""
+        ...
+
+    def gap(self, reason: str, position: Position) -> tuple[Batch, str]:
+        """The batch that records a cursor's end and goes on as `on_gap` says; and what that is."""
+        ...
+
+    async def admit(self) -> None:
+        """Return when its account may ask the upstream once more."""
         ...
 
 
@@ -71,8 +81,12 @@ class Writer(Protocol):
 class Log(Protocol):
     """The log, as a source sees it."""
 
-    async def open(self, source: str, resource: str) -> Writer:
-        """Take ownership of the source and read its position, waiting for Redis where that is needed."""
+    async def open(self, source: str, resource: str, scope: str) -> Writer:
+        """Take ownership of the source and read its position, waiting for Redis where that is needed.
+
+        A stored cursor belongs to one resource and one scope; with another scope it is dropped, and the bookmark
+        becomes CHANGED.
+        """
         ...
 
 

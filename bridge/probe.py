@@ -12,7 +12,7 @@ from bridge.http_client import Guard, HttpClient, connect
 from bridge.redis_log import ping
 from bridge.settings import AnyAccount, Destination, Settings
 from bridge.stop import within
-from bridge.wiring import account_of, embedded_of, keys_of, server_of
+from bridge.wiring import credentials_of, embedded_of, keys_of, server_of
 
 LONGEST = 10.0
 """Seconds that one thing may take; all are tried at once."""
@@ -67,7 +67,7 @@ async def _redis(settings: Settings) -> _Found:
 async def _account(name: str, account: AnyAccount) -> _Found:
     """One GET of the base URL: whatever answers there is reachable; only a refusal says something about the key."""
     async with HttpClient() as client:
-        credentials = account_of(name, account, client).credentials
+        credentials = credentials_of(account)
         async with client.request("GET", account.base_url, headers=credentials, total=LONGEST) as response:
             status = response.status
     if status in {401, 403}:

@@ -5,8 +5,7 @@ from pathlib import Path
 from bridge.embedded import EmbeddedServer
 from bridge.http_client import HttpClient
 from bridge.redis_log import Keys, LogOptions, Server
-from bridge.settings import AnyAccount, EventWait, Settings
-from bridge.sources import event_wait, run_events_stream
+from bridge.settings import AnyAccount, Settings
 from bridge.sources.account import Account
 
 EMBEDDED = "embedded:"
@@ -46,13 +45,10 @@ def log_options(settings: Settings) -> LogOptions:
 
 def account_of(name: str, account: AnyAccount, client: HttpClient) -> Account:
     """An account that asks through `client`."""
-    return Account(name, account.provider, account.base_url, account.api_key.get_secret_value(), client)
+    return Account(name, account.base_url, credentials_of(account), client, rate=account.requests_per_second)
 
 
-def resource_of(settings: Settings, source: str) -> str:
-    """The resource that a configured source reads: the CloudEvents `source` of its events. KeyError for another id."""
-    chosen = settings.sources[source]
-    base_url = settings.accounts[chosen.account].base_url
-    if isinstance(chosen, EventWait):
-        return event_wait.resource(base_url, chosen.event)
-    return run_events_stream.resource(base_url, chosen.run)
+def credentials_of(account: AnyAccount) -> dict[str, str]:
+    """The header that carries an account's key."""
+    key = account.api_key.get_secret_value()
+    return {"anchor-api-key": key} if account.provider == "anchor" else {"Authorization": f"Bearer {key}"}

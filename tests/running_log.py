@@ -67,6 +67,7 @@ class Upstream:
     recheck = 60.0
     floor = 0.0
     resource = RESOURCE
+    scope = ""
 
     def __init__(self, id_: str) -> None:
         self.id = id_
@@ -104,6 +105,13 @@ class Upstream:
     def lost(self, reason: str) -> Batch:
         """What stands for a possible loss."""
         return batch(f"{self.id}-lost", reason=reason)
+
+    def gap(self, reason: str, position: Position) -> tuple[Batch, str]:
+        """What stands for a cursor's end."""
+        return batch(f"{self.id}-gap", cursor="", reason=reason), "earliest"
+
+    async def admit(self) -> None:
+        """At once."""
 
 
 @dataclass(frozen=True, slots=True)

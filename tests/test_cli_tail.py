@@ -21,7 +21,7 @@ from waiting import wait_until
 from bridge.cli.tail import start_after
 from bridge.emulator import Emulator
 from bridge.settings import load
-from bridge.wiring import resource_of
+from bridge.subscriptions import resource_of
 
 NOW = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
 RUNS = "https://api.bctrl.example/runs"

@@ -56,7 +56,7 @@ async def test_source_hash_holds_position_owner_and_state(server: RedisServer, p
         assert stored.pop("time").endswith("Z")
         assert stored == {
             "cursor": "c2", "sequence": "2", "state": "failed", "reason": "401", "owner": "host-1:1", "epoch": "1",
-            "resource": RESOURCE,
+            "resource": RESOURCE, "scope": "",
         }  # fmt: skip
         assert writer.position == Position(2, "c2", State.FAILED, "401")
     async with running_log(server.url, prefix) as running:

@@ -196,7 +196,7 @@ def append(keys: Keys, owner: str, *, after: int, id_: str) -> list[str | int]:
     """The arguments of an append of one event, as the script's head describes them."""
     return [
         keys.events, keys.parked, keys.source("s"), keys.recent("s"), after, owner, owner.rpartition(":")[2],
-        after + 1, 1, "c", "", "", "2026-11-21T12:00:00.000Z", 0, id_, 100, 1, id_, "type", "subject", "{}",
+        after + 1, 1, "c", "", "", "2026-11-21T12:00:00.000Z", 0, id_, 100, 0, "", 1, id_, "type", "subject", "{}",
     ]  # fmt: skip
 
 

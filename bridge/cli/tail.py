@@ -128,7 +128,7 @@ class Wanted:
     ) -> "Wanted":
         """From the command's options; a source may be named as in the configuration."""
         from bridge.webhook import type_filter  # noqa: PLC0415  # as above
-        from bridge.wiring import resource_of  # noqa: PLC0415
+        from bridge.subscriptions import resource_of  # noqa: PLC0415
 
         named = [resource_of(settings, source) for source in sources if source in settings.sources]
         ends = ["/" + source.strip("/") for source in sources]

@@ -1,4 +1,4 @@
-"""Turns the frames of a run's event stream into events. Pure: no I/O, no clock, no logging.
+"""Turns the frames of a bctrl event stream into events. Pure: no I/O, no clock, no logging.
 
 The rules are those of CONTRACT D.4: every generation's frames are told apart by their shape, unknown ones only show
 that the stream is alive, and a record that can't be read is parked, never dropped. Attributes: DESIGN section 6.
@@ -7,122 +7,31 @@ that the stream is alive, and a record that can't be read is parked, never dropp
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
-from bridge.event import Batch, Event, Maybe, Parked, State
-from bridge.normalize import moment
+from bridge.event import Batch, Event, Parked, State
+from bridge.normalize import attributes
+from bridge.normalize.attributes import Attributes, Text, Unreadable
+from bridge.normalize.resource import below
 from bridge.normalize.surrogates import paired, verbatim
 from bridge.sse import Frame
 
-Text = str | None | UnsetType
-Moment = datetime | None | UnsetType
-
 RECORD_FRAMES = {"run.event", "runtime.event", "run.ended", "message"}
 """Frame names that promise a record: one that can't be read is parked. Other names count only with an `id:` line."""
-CATEGORIES = {"artifact": "file", "tool_call": "tool"}
-"""`kind` of the older API -> `category` of the newer; all other words are the same (CONTRACT D.1)."""
+PREFIX = "ai.bctrl."
 
 
-class RunEvent(msgspec.Struct, rename="camel", gc=False):  # holds no containers, so no cycles
-    """The attributes that are read from an upstream event of any generation; everything else stays in `data`."""
+class RunEvent(Attributes, rename="camel", gc=False):
+    """What is read of an event; the ids after the run's tell what an event without a run is about."""
 
-    id: Text = UNSET
-    type: Text = UNSET
-    time: Moment = UNSET
-    timestamp: Moment = UNSET
-    created_at: Moment = UNSET
-    kind: Text = UNSET
-    category: Text = UNSET
-    source: Text = UNSET
-    status: Text = UNSET
-    run_id: Text = UNSET
-    runtime_id: Text = UNSET
-    runtime_kind: Text = UNSET
-    space_id: Text = UNSET
-    page_id: Text = UNSET
-    context_id: Text = UNSET
-    connection_id: Text = UNSET
-    command_id: Text = UNSET
-    tool_call_id: Text = UNSET
-    artifact_id: Text = UNSET
-    correlation_id: Text = UNSET
-    traceparent: Text = UNSET
-    object: Text = UNSET
-    seq: msgspec.Raw | UnsetType = UNSET
-    event: msgspec.Raw | UnsetType = UNSET
-    finished_at: Moment = UNSET
+    task_id: Text = UNSET
+    sandbox_id: Text = UNSET
+    conversation_id: Text = UNSET
 
 
-_MOMENTS = {"time", "timestamp", "created_at", "finished_at"}
-_RAW = {"seq", "event"}
-_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(RunEvent)}
-_decode = msgspec.json.Decoder(RunEvent).decode
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-class Unreadable(ValueError):
-    """The data of a frame is no JSON object."""
-
-
-def read(data: bytes) -> RunEvent:
-    """The attributes of one JSON object, however its values are typed. Raises Unreadable.
-
-    Half a surrogate pair is read as U+FFFD.
-    """
-    if not data.isascii():
-        try:
-            data.decode()
-        except UnicodeDecodeError:
-            raise Unreadable("not UTF-8") from None
-    try:
-        return _decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        return _read_leniently(paired(data))
-
-
-def _read_leniently(data: bytes) -> RunEvent:
-    """As `read`, for an object whose attributes have other types: a number is its text, the rest is left out."""
-    try:
-        fields = _decode_fields(data)
-    except RecursionError:
-        raise Unreadable("nested too deeply") from None
-    except msgspec.ValidationError:
-        raise Unreadable("not a JSON object") from None
-    except msgspec.DecodeError:
-        raise Unreadable("not JSON") from None
-    event = RunEvent()
-    for encoded, raw in fields.items():
-        name, text = _FIELDS.get(encoded), bytes(raw)
-        if name in _RAW:
-            setattr(event, name, raw)
-        elif name is not None and text.startswith(b'"'):
-            value = msgspec.json.decode(raw, type=str)
-            setattr(event, name, _moment(value) if name in _MOMENTS else value)
-        elif name is not None and text[0] in b"-0123456789":
-            setattr(event, name, _moment(float(text)) if name in _MOMENTS else text.decode())
-    return event
-
-
-def _moment(value: str | float) -> Moment:
-    text = moment.read(value)
-    return UNSET if text is None else datetime.fromisoformat(text)
-
-
-def _maybe(value: Text) -> Maybe:
-    return value or UNSET
-
-
-def _time(event: RunEvent, received: datetime) -> datetime:
-    when = event.time or event.timestamp or event.created_at or received
-    if when.tzinfo is UTC:
-        return when
-    try:
-        return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    except OverflowError:  # the first or last day of the calendar, in another zone
-        return received
+read = attributes.Reader(RunEvent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +58,22 @@ class RunStream:
             records.append(record)
             if isinstance(record, Event):
                 batch.cursor = frame.id if frame.own_id and frame.id else resume or None
-                if record.type == "ai.bctrl.run.ended" and record.id == f"{self.run}:ended":
+                if record.type == "ai.bctrl.run.ended" and self.ends(record):
                     batch.cursor = frame.id or None
                     batch.state, batch.reason = State.ENDED, ""
         return batch
+
+    def record(self, data: bytes, received: datetime) -> Event | Parked | None:
+        """What one JSON object of a list or of a wait's answer says; None for one that says nothing."""
+        return self._record(Frame("run.event", data, "", None), received)[0]
+
+    def ended(self, data: bytes, received: datetime) -> Event:
+        """The end of the run, as the run itself (`GET /v1/runs/{id}`) tells it."""
+        return self._ended(data, read(data), received)
+
+    def ends(self, event: Event) -> bool:
+        """True for the event after which the stream has nothing more to say."""
+        return event.id == f"{self.run}:ended"
 
     def _record(self, frame: Frame, received: datetime) -> tuple[Event | Parked | None, str]:
         """What a frame says, and the id to resume from where it has no `id:` line."""
@@ -160,91 +81,90 @@ class RunStream:
         if not data or data == b"[DONE]":
             return None, ""
         if frame.oversized:
-            return _park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept"), ""
+            return park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept"), ""
         promised = frame.own_id or frame.event in RECORD_FRAMES
         try:
-            event = read(data)
-            resume = event.id or ""
-            inner = _inner(data, event) if "runtime.event" in (frame.event, event.type) else None
+            said = read(data)
+            resume = said.id or ""
+            inner = _inner(data, said) if "runtime.event" in (frame.event, said.type) else None
             if inner is not None:
-                data, event = inner, read(inner)
+                data, said = inner, read(inner)
         except Unreadable as error:
-            return _park(frame, str(error)) if promised else None, ""
-        if "run.ended" in (frame.event, event.type) and inner is None and not _is_event(event):
-            return self._ended(data, event, received), resume
-        id_ = event.id or (frame.id if frame.own_id else "") or resume
-        if id_ and event.type:
-            return self._event(data, event, id_, event.type, received), resume
+            return park(frame, str(error)) if promised else None, ""
+        if "run.ended" in (frame.event, said.type) and inner is None and not _is_event(said):
+            return self._ended(data, said, received), resume
+        id_ = said.id or (frame.id if frame.own_id else "") or resume
+        if id_ and said.type:
+            return self._event(data, said, id_, said.type, received), resume
         alive_only = not promised or (frame.event == "message" and _only_time(data))
-        return None if alive_only else _park(frame, "no type" if id_ else "no id"), ""
+        return None if alive_only else park(frame, "no type" if id_ else "no id"), ""
 
-    def _event(self, data: bytes, event: RunEvent, id_: str, type_: str, received: datetime) -> Event:
-        category = event.category or event.kind
-        # From 16 keywords on, CPython makes a dict of them: ten times as slow. So the rarer attributes are set apart.
-        made = Event(
-            id=id_,
-            source=self.resource,
-            type="ai.bctrl." + type_,
-            subject=self.run,
-            time=_time(event, received),
-            partitionkey=self.run,
-            category=CATEGORIES.get(category, category) if category else UNSET,
-            origin=event.source or UNSET,
-            status=event.status or UNSET,
-            runid=event.run_id or self.run,
-            runtimeid=event.runtime_id or UNSET,
-            pageid=event.page_id or UNSET,
-            commandid=event.command_id or UNSET,
-            correlationid=event.correlation_id or UNSET,
-            data=msgspec.Raw(data),
-        )
-        _relate(made, event)
-        return made
+    def _event(self, data: bytes, said: Attributes, id_: str, type_: str, received: datetime) -> Event:
+        run = said.run_id or self.run
+        return attributes.event(data, said, received, self.resource, self.run, id_, PREFIX + type_, run)
 
-    def _ended(self, data: bytes, event: RunEvent, received: datetime) -> Event:
-        event.time = event.finished_at or event.time
-        return self._event(data, event, f"{self.run}:ended", "run.ended", received)
+    def _ended(self, data: bytes, said: Attributes, received: datetime) -> Event:
+        said.time = said.finished_at or said.ended_at or said.time
+        return self._event(data, said, f"{said.run_id or self.run}:ended", "run.ended", received)
 
 
-def _relate(made: Event, event: RunEvent) -> None:
-    """Set the attributes that few events have."""
-    if event.runtime_kind:
-        made.runtimekind = event.runtime_kind
-    if event.space_id:
-        made.spaceid = event.space_id
-    if event.context_id:
-        made.contextid = event.context_id
-    if event.connection_id:
-        made.connectionid = event.connection_id
-    if event.tool_call_id:
-        made.toolcallid = event.tool_call_id
-    if event.artifact_id:
-        made.artifactid = event.artifact_id
-    if event.traceparent:
-        made.traceparent = event.traceparent
+@dataclass(frozen=True, slots=True)
+class AccountStream(RunStream):
+    """Reads the events of a whole account. Each is about its run, or about the task, sandbox or browser it names.
+
+    `resource` is the account's base URL; `run` is the subject of an event that names nothing.
+    """
+
+    def ends(self, event: Event) -> bool:  # noqa: ARG002  # one run's end is not the account's
+        """Never: a run's end is an event like others here."""
+        return False
+
+    def _event(self, data: bytes, said: Attributes, id_: str, type_: str, received: datetime) -> Event:
+        segments = _about(said)
+        subject = segments[-1] if segments else self.run
+        source = below(self.resource, *(segments or ("events",)))
+        return attributes.event(data, said, received, source, subject, id_, PREFIX + type_, said.run_id)
 
 
-def _inner(data: bytes, wrapper: RunEvent) -> bytes | None:
+def _about(said: Attributes) -> tuple[str, str] | None:
+    """The resource that an event of the account is about, the narrowest that orders its events first."""
+    if said.run_id:
+        return "runs", said.run_id
+    if isinstance(said, RunEvent):
+        for noun, id_ in (
+            ("tasks", said.task_id), ("sandboxes", said.sandbox_id), ("browsers", said.runtime_id),
+            ("conversations", said.conversation_id), ("spaces", said.space_id),
+        ):  # fmt: skip
+            if id_:
+                return noun, id_
+    return None
+
+
+def _inner(data: bytes, wrapper: Attributes) -> bytes | None:
     """The bytes of the event inside a `runtime.event` wrapper; None where there is no object inside."""
     inner = wrapper.event
     return verbatim(data, inner) if inner and bytes(inner).startswith(b"{") else None
 
 
-def _is_event(event: RunEvent) -> bool:
+def _is_event(said: Attributes) -> bool:
     """True for a whole Event, which may be about a run's end without being the stream's (CONTRACT D.3)."""
-    seq = bytes(event.seq or b"null")
-    return bool(event.category) or event.object == "event" or seq != b"null"
+    seq = bytes(said.seq or b"null")
+    return bool(said.category or said.kind) or said.object == "event" or seq != b"null"
 
 
 def _only_time(data: bytes) -> bool:
     """True for `{"time": ...}`: a heartbeat without its name."""
     try:
-        return set(_decode_fields(paired(data))) <= {"time"}
-    except RecursionError:  # it was read at a little less depth
+        return set(attributes.fields(paired(data))) <= {"time"}
+    except Unreadable:  # it was read at a little less depth
         return False
 
 
-def _park(frame: Frame, reason: str) -> Parked:
-    known = frame.id.encode() if frame.own_id else frame.data
-    digest = hashlib.blake2b(known, digest_size=12).hexdigest()
-    return Parked(reason, frame.data, f"parked:{digest}")
+def park(frame: Frame, reason: str) -> Parked:
+    """A frame that can't be read, known by its id or by its bytes."""
+    return parked(reason, frame.data, frame.id.encode() if frame.own_id else frame.data)
+
+
+def parked(reason: str, raw: bytes, known_by: bytes) -> Parked:
+    """A record that can't be read; one that comes again is recognised by `known_by`."""
+    return Parked(reason, raw, f"parked:{hashlib.blake2b(known_by, digest_size=12).hexdigest()}")

@@ -70,9 +70,9 @@ class RedisLog:
         """All sources' writers."""
         return [writer for committer in self._committers for writer in committer.writers]
 
-    async def open(self, source: str, resource: str) -> Writer:
+    async def open(self, source: str, resource: str, scope: str = "") -> Writer:
         """Take ownership of a source and read its position, however long Redis is away."""
-        return await self._home(source).open(source, resource)
+        return await self._home(source).open(source, resource, scope)
 
     def forget(self, writer: Writer) -> None:
         """The source has stopped for good."""

@@ -71,9 +71,9 @@ class Committer:
 
     # -- the sources' side
 
-    async def open(self, source: str, resource: str) -> Writer:
+    async def open(self, source: str, resource: str, scope: str) -> Writer:
         """Take ownership of the source and read its position, however long Redis is away."""
-        writer = Writer(self, source, resource, self._window)
+        writer = Writer(self, source, resource, self._window, scope)
         await self.load(writer)
         self.writers.add(writer)
         return writer
@@ -86,15 +86,15 @@ class Committer:
             try:
                 reply = await self._link.script(
                     OPEN_SOURCE, self.keys.source(writer.source), self.keys.recent(writer.source),
-                    self._instance, writer.epoch, writer.resource, rfc3339(now()),
+                    self._instance, writer.epoch, writer.resource, rfc3339(now()), writer.scope,
                 )  # fmt: skip
             except LogUnavailable as error:
                 self._block(error)
                 await nap(wait())
-        owner, epoch, sequence, cursor, state, reason, armed, reset, *chunks = accept(reply)
+        owner, epoch, sequence, cursor, state, reason, armed, bookmark, reset, *chunks = accept(reply)
         position = Position(
             int(sequence), None if cursor is None else cursor.decode(), State(state.decode()),
-            reason.decode(), armed == b"1",
+            reason.decode(), armed == b"1", bookmark.decode(),
         )  # fmt: skip
         writer.reset(position, owner.decode(), int(epoch), [chunk.decode() for chunk in chunks])
         self._unblock()
@@ -198,7 +198,8 @@ class Committer:
             keys.events, keys.parked, keys.source(writer.source), keys.recent(writer.source),
             batch.after, writer.owner, writer.epoch, batch.sequence,
             int(batch.cursor is not None), batch.cursor or "", str(batch.state or ""), batch.reason, rfc3339(now()),
-            batch.drop, "\n".join(batch.ids), MAX_PARKED, len(batch.events) // 4, *batch.events, *batch.parked,
+            batch.drop, "\n".join(batch.ids), MAX_PARKED,
+            int(batch.bookmark is not None), batch.bookmark or "", len(batch.events) // 4, *batch.events, *batch.parked,
         ]  # fmt: skip
 
     def _settle(self, writer: Writer, batch: Sealed, reply: list[bytes], seconds: float) -> None:

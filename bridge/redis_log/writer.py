@@ -34,6 +34,7 @@ class Sealed:
     events: list[str | bytes]
     parked: list[str | bytes]
     cursor: str | None
+    bookmark: str | None
     state: State | None
     reason: str
     ids: list[str]
@@ -48,13 +49,15 @@ class _Pending:
     parked: list[str | bytes] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     cursor: str | None = None
+    bookmark: str | None = None
     state: State | None = None
     reason: str = ""
     records: int = 0
     size: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.events or self.parked or self.cursor is not None or self.state is not None)
+        said = (self.cursor, self.bookmark, self.state)
+        return bool(self.events or self.parked) or any(each is not None for each in said)
 
 
 class Window:
@@ -103,9 +106,10 @@ class Home(Protocol):
 class Writer:
     """A source's writer. One ingest loop adds; one committer seals and settles."""
 
-    def __init__(self, home: Home, source: str, resource: str, window: int) -> None:
+    def __init__(self, home: Home, source: str, resource: str, window: int, scope: str = "") -> None:
         self.source = source
         self.resource = resource
+        self.scope = scope
         self.position = Position()
         self.owner = ""
         self.epoch = 0
@@ -158,12 +162,15 @@ class Writer:
         self._home.memory += size
         if batch.cursor is not None:
             pending.cursor = batch.cursor
+        if batch.bookmark is not None:
+            pending.bookmark = batch.bookmark
         if batch.state is not None:
             pending.state, pending.reason = batch.state, batch.reason
         self.position = replace(
             self.position,
             sequence=self._sequence,
             cursor=self.position.cursor if batch.cursor is None else batch.cursor,
+            bookmark=self.position.bookmark if batch.bookmark is None else batch.bookmark,
             state=batch.state or self.position.state,
             reason=batch.reason if batch.state is not None else self.position.reason,
         )
@@ -243,9 +250,9 @@ class Writer:
 
     def reset(self, position: Position, owner: str, epoch: int, chunks: list[str]) -> None:
         """Stand where the log says; whatever was not stored is dropped (a consuming source adds it again)."""
-        self.position, self.owner, self.epoch = position, owner, epoch
-        self._sequence = position.sequence
         self._window = Window(self._limit, chunks)
+        self.position, self.owner, self.epoch = replace(position, known=self._window.ids), owner, epoch
+        self._sequence = position.sequence
         self._home.memory -= self._pending.size + (self.sealed.size if self.sealed else 0)
         self._pending = _Pending()
         self.sealed = None
@@ -259,7 +266,7 @@ class Writer:
             drop = self._window.keep(pending.ids)
             self.sealed = Sealed(
                 after, self._sequence, pending.events, pending.parked, pending.cursor,
-                pending.state, pending.reason, pending.ids, drop, pending.size,
+                pending.bookmark, pending.state, pending.reason, pending.ids, drop, pending.size,
             )  # fmt: skip
             self._changed.set()
         return self.sealed

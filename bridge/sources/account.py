@@ -1,47 +1,105 @@
-"""An upstream account: where it is, how it is asked, and the names of its resources. Never shows its key."""
+"""An upstream account: where it is, how it is asked, and how often. Never shows its key."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import quote
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from random import Random
 
-from bridge.http_client import HttpClient
+from bridge.backoff import RETRY_AFTER_CAP, Rate
+from bridge.clock import now
+from bridge.errors import HttpError
+from bridge.http_client import HttpClient, Params, Response
+from bridge.normalize.resource import below
+from bridge.retry_after import retry_after
+from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
+from bridge.stop import nap
+
+ASIDE = 30.0
+"""Seconds that a call beside the stream or the wait may take: a page of a list, the state of a run."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Account:
-    """One account of section `[accounts]` with its own pool of connections."""
+    """One account with its pool of connections, its rate of requests, and the quiet that it was asked for.
 
-    name: str
-    provider: str
-    base_url: str
-    key: str
-    client: HttpClient
+    `credentials` are the headers that carry its key; `rate` is in requests a second.
+    """
 
-    @property
-    def credentials(self) -> Mapping[str, str]:
-        """The header that carries the key."""
-        if self.provider == "anchor":
-            return {"anchor-api-key": self.key}
-        return {"Authorization": f"Bearer {self.key}"}
-
-    def hide(self, said: bytes) -> bytes:
-        """What the upstream said, without this account's key: an error message may repeat it."""
-        return said.replace(self.key.encode(), b"***")
+    def __init__(
+        self, name: str, base_url: str, credentials: Mapping[str, str], client: HttpClient, *, rate: float = 500.0
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.base_url = base_url
+        self._credentials = credentials
+        self._client = client
+        self._rate = Rate(rate)
+        self._quiet_until = 0.0
+        self._random = Random()
 
     def url(self, *segments: str) -> str:
         """An address below the base URL; each segment is percent-encoded whole, `/` and dots in it too."""
         return below(self.base_url, *segments)
 
+    def hide(self, said: bytes) -> bytes:
+        """What the upstream said, without this account's key: an error message may repeat it."""
+        for header in self._credentials.values():
+            secret = header.removeprefix("Bearer ").encode()
+            said = said.replace(secret, b"***") if secret else said
+        return said
+
+    async def admit(self) -> None:
+        """Return when one more request may go out: the account is not asked to be quiet, and its rate allows it."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            quiet = self._quiet_until - clock()
+            if quiet > 0:
+                # spread, or all sources of the account would come back in the same moment
+                await nap(quiet + self._random.uniform(0, min(1.0, quiet / 10)))
+                continue
+            wait = self._rate.reserve(clock())
+            if wait <= 0:
+                return
+            await nap(wait)
+            if self._quiet_until <= clock():
+                return
+
+    @contextlib.asynccontextmanager
+    async def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], params: Params = (), body: bytes | None = None,
+        idle: float | None = None, total: float | None = None, admitted: bool = False,
+    ) -> AsyncIterator[Response]:  # fmt: skip
+        """One request with the account's key, once it is admitted. A refusal's Retry-After quiets the account.
+
+        Raises HttpError.
+        """
+        if not admitted:
+            await self.admit()
+        async with self._client.request(
+            method, url, headers={**headers, **self._credentials}, params=params, body=body, idle=idle, total=total
+        ) as response:
+            if response.status >= 400:
+                self._quieten(response)
+            yield response
+
+    async def fetch(self, url: str, *, headers: Mapping[str, str], params: Params, cap: int, cursor: bool) -> bytes:
+        """The body of a GET that answers 200, up to `cap` bytes. Raises SourceError and its kinds.
+
+        `cursor` says that the parameters hold one.
+        """
+        accept = {"Accept": "application/json", **headers}
+        try:
+            async with self.request("GET", url, headers=accept, params=params, total=ASIDE) as response:
+                if response.status == 200:
+                    return await response.read(cap)
+                said = self.hide(await response.read(ERROR_BODY))
+        except HttpError as error:
+            raise unanswered(error, consuming=False) from error
+        raise refusal(response.status, response.headers, said, now(), cursor=cursor)
+
+    def _quieten(self, response: Response) -> None:
+        seconds = retry_after(response.headers, now())
+        if seconds:
+            until = asyncio.get_running_loop().time() + min(seconds, RETRY_AFTER_CAP)
+            self._quiet_until = max(self._quiet_until, until)
+
     def __repr__(self) -> str:
         return f"Account({self.name!r}, {self.base_url!r})"
-
-
-def below(base_url: str, *segments: str) -> str:
-    """An address below a base URL; each segment is percent-encoded whole."""
-    return "/".join((base_url.rstrip("/"), *map(segment, segments)))
-
-
-def segment(text: str) -> str:
-    """`text` as one path segment. `.` and `..` are encoded as well, or they would climb."""
-    encoded = quote(text, safe="")
-    return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded

@@ -13,8 +13,9 @@ from bridge.clock import now, rfc3339, uuid7
 from bridge.errors import HttpError, SourceError
 from bridge.event import Batch, Event, Parked, Position
 from bridge.normalize.surrogates import paired, verbatim
-from bridge.sources.account import Account, below
-from bridge.sources.outcome import ERROR_BODY, refuse, unanswered
+from bridge.normalize.resource import below
+from bridge.sources.account import Account
+from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
 from bridge.sources.subscription import Subscription
 
 MARGIN = 15.0
@@ -40,20 +41,19 @@ class EventWait(Subscription):
     def __init__(
         self, id_: str, account: Account, *, event: str, wait_timeout: float = 15.0, recheck: float = 300.0
     ) -> None:
-        super().__init__(id_, resource=resource(account.base_url, event), subject=event, recheck=recheck)
-        self._account = account
+        super().__init__(id_, account, resource=resource(account.base_url, event), subject=event, recheck=recheck)
         self._url = account.url("v1", "events", event, "wait")
         self._timeout = wait_timeout
         self._body = msgspec.json.encode({"timeoutMs": round(wait_timeout * 1000)})
 
     async def batches(self, position: Position) -> AsyncGenerator[Batch]:  # noqa: ARG002  # a wait has no cursor
         """One wait: a batch with the signal, or an empty one where none came. Raises OutcomeUnknown and its kin."""
-        headers = {"Content-Type": "application/json", "Accept": "application/json", **self._account.credentials}
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            async with self._account.client.request(
-                "POST", self._url, headers=headers, body=self._body, total=self._timeout + MARGIN
+            async with self.account.request(
+                "POST", self._url, headers=headers, body=self._body, total=self._timeout + MARGIN, admitted=True
             ) as response:
                 if response.status == 200:
                     batch = self._signal(await response.read(MAX_BODY + 1))
@@ -65,7 +65,7 @@ class EventWait(Subscription):
         except HttpError as error:
             raise unanswered(error, consuming=True) from error
         if response.status != 408:
-            refuse(response.status, response.headers, self._account.hide(body), now(), consuming=True)
+            raise refusal(response.status, response.headers, self.account.hide(body), now(), consuming=True)
         waited = clock() - started
         if waited < self._timeout * TOO_EARLY:
             raise SourceError(f"408 after {waited:.1f} s, though {self._timeout:g} s were asked for")

@@ -1,50 +1,160 @@
-"""What an upstream's answer means for its source: the one table of outcomes. Pure."""
+"""What an upstream's answer means for its source: the one table of outcomes. Pure.
 
-from collections.abc import Mapping
+`TABLE` is read from top to bottom and the first row that fits decides; `docs/operations.md` shows it to people. What
+else can happen is beside it: `unanswered` for a request without a whole answer. What ends a source is not an answer's
+status but what the upstream tells of the run or the work, and is in the normalisers.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NoReturn
+from enum import Enum
 
 import msgspec
 
-from bridge.errors import HttpError, OutcomeUnknown, SourceError, SourceRefused
+from bridge.errors import CursorRefused, HttpError, OutcomeUnknown, SourceError, SourceRefused
 from bridge.retry_after import retry_after
 
-AMBIGUOUS = {502, 504}
-"""A proxy gave up: what the server behind it did is not known (CONTRACT F.23)."""
-PASSING = {408, 409, 425, 429}
 ERROR_BODY = 4096
 """Bytes of an error's body that are looked at."""
 
 
-def complaint(body: bytes) -> str:
-    """What an error body says, in one line: flat `{code, error}`, nested `{error: {code, message}}`, or text."""
+class Means(Enum):
+    """What a source does about an answer."""
+
+    RETRY = "asks again, with the same cursor, after a backoff or the answer's Retry-After"
+    RECHECK = "has failed, says so in the log, and looks again every `recheck`"
+    PARK = "parks the body, then asks again after a backoff"
+    GAP = "does what `on_gap` says, and says so in the log"
+    UNKNOWN = "reports a possible loss, then asks again after a backoff"
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What an error body says: its code and message, and the form it has."""
+
+    code: str
+    message: str
+    form: str
+    """flat `{code, error}`, nested `{error: {code, message}}`, json, html, text or empty."""
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.code, self.message)))[:200]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer other than the expected one.
+
+    `consuming` says that the call may have taken a record away, `cursor` that one was sent, `stream` that events
+    were to come on this answer as they happen.
+    """
+
+    status: int
+    said: Complaint
+    consuming: bool = False
+    cursor: bool = False
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: which answers, what they mean, and what a person can do about it."""
+
+    answers: str
+    fits: Callable[[Answer], bool]
+    means: Means
+    advice: str = ""
+
+
+UNSERVED = "this API version is not served here: correct `api`, `version` or `kind`, or the account's base_url"
+_CURSOR_CODES = {"event.not_found", "SUBSCRIPTION_GONE"}
+_UNSERVED_CODES = {"route.not_found", "request.version_unsupported"}
+_CURSOR_WORDS = re.compile(r"cursor|last-event-id|\bafter\b", re.IGNORECASE)
+
+
+def _about_cursor(answer: Answer) -> bool:
+    said = answer.said
+    if not answer.cursor or not 400 <= answer.status < 500 or answer.status in {401, 403, 429}:
+        return False
+    named = said.code in _CURSOR_CODES or bool(_CURSOR_WORDS.search(f"{said.code} {said.message}"))
+    return answer.status == 410 or (named and said.form not in {"html", "empty"})
+
+
+def _unserved(answer: Answer) -> bool:
+    said = answer.said
+    unknown = answer.status in {404, 405, 501} and said.form in {"html", "text"}
+    return said.code in _UNSERVED_CODES or unknown or answer.status == 405
+
+
+TABLE = (
+    Row("502 and 504 of a call that consumes", lambda answer: answer.consuming and answer.status in {502, 504},
+        Means.UNKNOWN),
+    Row("4xx that names the cursor, 410 to a cursor", _about_cursor, Means.GAP),
+    Row("`route.not_found`, `request.version_unsupported`, 404 without JSON, 405", _unserved, Means.RECHECK, UNSERVED),
+    Row("408, 409, 425, 429", lambda answer: answer.status in {408, 409, 425, 429}, Means.RETRY),
+    Row("5xx", lambda answer: answer.status >= 500, Means.RETRY),
+    Row("3xx", lambda answer: 300 <= answer.status < 400, Means.RECHECK,
+        "a redirect to another origin is not followed; correct base_url"),
+    Row("401, 403", lambda answer: answer.status in {401, 403}, Means.RECHECK,
+        "the key was refused; correct the account's api_key"),
+    Row("404", lambda answer: answer.status == 404, Means.RECHECK),
+    Row("400, 422 and other 4xx", lambda answer: answer.status >= 400, Means.RECHECK),
+    Row("204 where a stream was expected", lambda answer: answer.status == 204 and answer.stream, Means.RECHECK,
+        "the upstream asks not to reconnect"),
+    Row("200 with HTML or JSON where a stream was expected", lambda answer: answer.status == 200 and answer.stream,
+        Means.RETRY, "an event stream was expected"),
+    Row("200 with a body that can't be read", lambda answer: answer.status == 200, Means.PARK),
+    Row("other 2xx", lambda answer: answer.status < 300, Means.RECHECK, "200 was expected"),
+)  # fmt: skip
+"""The first row that fits an answer decides."""
+
+
+def judge(answer: Answer) -> Row:
+    """The row of an answer."""
+    return next(row for row in TABLE if row.fits(answer))
+
+
+def complaint(body: bytes) -> Complaint:
+    """What an error body says: flat `{code, error}`, nested `{error: {code, message}}` with any code, text or HTML."""
     try:
         said = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        said = None
-    if not isinstance(said, dict):
         text = body.decode(errors="replace").strip()
-        return "an HTML page" if text.startswith("<") else " ".join(text.split())[:200]
+        if text.startswith("<"):
+            return Complaint("", "an HTML page", "html")
+        return Complaint("", " ".join(text.split())[:200], "text" if text else "empty")
+    if not isinstance(said, dict):
+        return Complaint("", " ".join(body.decode(errors="replace").split())[:200], "json")
     inner = said.get("error")
-    fields = inner if isinstance(inner, dict) else {"code": said.get("code"), "message": inner or said.get("message")}
-    parts = [str(fields[name]) for name in ("code", "message") if fields.get(name)]
-    return ": ".join(parts)[:200]
+    if isinstance(inner, dict):
+        return Complaint(_text(inner.get("code")), _text(inner.get("message")), "nested")
+    message = _text(inner) or _text(said.get("message")) or _text(said.get("detail"))
+    return Complaint(_text(said.get("code")), message, "flat" if inner or said.get("code") else "json")
 
 
-def refuse(status: int, headers: Mapping[str, str], body: bytes, now: datetime, *, consuming: bool) -> NoReturn:
-    """Raise what an answer other than the expected one means: SourceRefused, OutcomeUnknown or SourceError.
+def _text(value: object) -> str:
+    return " ".join(str(value).split())[:200] if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
-    `consuming` says that the call may have taken a record away.
-    """
+
+def refusal(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, *,
+    consuming: bool = False, cursor: bool = False, stream: bool = False,
+) -> SourceError:  # fmt: skip
+    """The error that an answer means, to be raised: SourceRefused, CursorRefused, OutcomeUnknown or SourceError."""
     said = complaint(body)
-    reason = f"{status} {said}".strip()
-    if status in AMBIGUOUS and consuming:
-        raise OutcomeUnknown(reason, retry_after=retry_after(headers, now))
-    if status >= 500 or status in PASSING:
-        raise SourceError(reason, retry_after=retry_after(headers, now))
-    if 300 <= status < 400:
-        raise SourceRefused(f"{status}: a redirect to another origin is not followed; correct base_url", status=status)
-    raise SourceRefused(reason, status=status)
+    row = judge(Answer(status, said, consuming, cursor, stream))
+    what = str(said) if said.form != "empty" else ""
+    reason = f"{status} {what}".strip() + (f": {row.advice}" if row.advice else "")
+    wait = retry_after(headers, now)
+    if row.means is Means.UNKNOWN:
+        return OutcomeUnknown(reason, retry_after=wait)
+    if row.means is Means.GAP:
+        return CursorRefused(reason)
+    if row.means is Means.RECHECK:
+        return SourceRefused(reason, status=status, unserved=row.advice is UNSERVED)
+    return SourceError(reason, retry_after=wait)
 
 
 def unanswered(error: HttpError, *, consuming: bool) -> SourceError:

@@ -3,7 +3,8 @@
 -- ARGV  1 sequence this batch continues from   2 owner   3 epoch   4 sequence after it
 --       5 "1" if the cursor changes   6 cursor   7 state ("" = unchanged)   8 reason   9 time
 --       10 elements to drop from the window   11 ids of this batch ("" = none)   12 most parked records kept
---       13 number of events, then id, type, subject, event for each; then source, reason, raw, cursor
+--       13 "1" if the bookmark changes   14 bookmark
+--       15 number of events, then id, type, subject, event for each; then source, reason, raw, cursor
 --       for each parked record
 -- Answer: {"OK"}, {"MOVED", sequence, cursor} or {"FENCED", owner}.
 local stored = redis.call('HMGET', KEYS[3], 'sequence', 'owner', 'epoch', 'cursor')
@@ -42,8 +43,8 @@ for at, kind in ipairs({'stream', 'stream', 'hash', 'list'}) do
 end
 
 local add, events = redis.call, KEYS[1]
-local last = 13 + 4 * tonumber(ARGV[13])
-for at = 14, last, 4 do
+local last = 15 + 4 * tonumber(ARGV[15])
+for at = 16, last, 4 do
   add('XADD', events, '*', 'id', ARGV[at], 'type', ARGV[at + 1], 'subject', ARGV[at + 2], 'event', ARGV[at + 3])
 end
 for at = last + 1, #ARGV, 4 do
@@ -53,6 +54,9 @@ end
 redis.call('HSET', KEYS[3], 'sequence', ARGV[4], 'time', ARGV[9])
 if ARGV[5] == '1' then
   redis.call('HSET', KEYS[3], 'cursor', ARGV[6])
+end
+if ARGV[13] == '1' then
+  redis.call('HSET', KEYS[3], 'bookmark', ARGV[14])
 end
 if ARGV[7] ~= '' then
   redis.call('HSET', KEYS[3], 'state', ARGV[7], 'reason', ARGV[8])

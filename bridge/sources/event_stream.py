@@ -1,0 +1,176 @@
+"""What all Server-Sent Events sources share: one connection at a time, its beginning, its seam and its end.
+
+Resumes with the call's own parameter and with `Last-Event-ID` (CONTRACT F.9). Refuses to decide when to come back:
+`bridge.ingest` does.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from bridge.clock import now
+from bridge.errors import HttpError, SourceError, SourceRefused
+from bridge.event import Batch, Event, Position, State
+from bridge.http_client import Response
+from bridge.normalize.run_event import RunStream
+from bridge.sources.account import Account
+from bridge.sources.bookmark import Bookmark
+from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
+from bridge.sources.run_look import RunLook
+from bridge.sources.seam import Seam
+from bridge.sources.subscription import FROM_UPSTREAM, Start, Subscription, after, clock
+from bridge.sse import Decoder, Frame
+from bridge.stop import within
+
+NOT_A_STREAM = ("text/html", "application/json")
+"""Content types that are certainly no event stream. Others are read: v2 documents none (CONTRACT A.4)."""
+LINGER = 1.0
+"""Seconds that a stream which has told its end may still bring late events (CONTRACT F.13)."""
+
+
+class Reads(Protocol):
+    """Turns frames into events."""
+
+    def batch(self, frames: Iterable[Frame], received: datetime) -> Batch:
+        """What the frames say, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The request that opens a stream: `cursor` is the name of the parameter that resumes it."""
+
+    url: str
+    cursor: str | None
+    params: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    idle_timeout: float = 60.0
+    max_event_bytes: int = 8 << 20
+
+
+class EventStream(Subscription):
+    """A stream of events. Where it is one run's, `look` tells whether the run is over."""
+
+    look: RunLook | None = None
+
+    def __init__(
+        self, id_: str, account: Account, call: Call, reads: Reads, *, resource: str, subject: str, recheck: float,
+        scope: str = "", start: Start = FROM_UPSTREAM,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            id_, account, resource=resource, subject=subject, recheck=recheck, scope=scope, start=start
+        )  # fmt: skip
+        self._call = call
+        self._reads = reads
+
+    async def batches(self, position: Position) -> AsyncGenerator[Batch]:
+        """History where it is asked for, then one connection's batches (`bridge.ports.Source`)."""
+        async with aclosing(self.prologue(position)) as batches:
+            async for batch in batches:
+                position = after(position, batch)
+                yield batch
+        connected = fresh = False
+        try:
+            async with aclosing(self._connection(position, self.begin(position))) as batches:
+                async for batch in batches:
+                    connected = True
+                    fresh = fresh or any(isinstance(each, Event) and each.id not in position.known
+                                         for each in batch.records)  # fmt: skip
+                    yield batch
+                    if batch.state is State.ENDED:
+                        return
+        except SourceError as error:
+            if isinstance(error, SourceRefused) and self.look:
+                await self.look.confirm(error, cursor=bool(position.cursor))
+            if connected and not fresh:
+                async for batch in self._end():
+                    yield batch
+            raise
+        if not fresh:
+            async for batch in self._end():
+                yield batch
+
+    async def _connection(self, position: Position, bookmark: Bookmark) -> AsyncGenerator[Batch]:
+        """The first batch is empty and says: connected."""
+        call, cursor = self._call, position.cursor
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store", "Accept-Encoding": "identity"}
+        params = list(call.params)
+        if cursor:
+            if call.cursor:
+                params.insert(0, (call.cursor, cursor))
+            if cursor.isprintable():  # a header can't carry control characters; the query can
+                headers["Last-Event-ID"] = cursor
+        try:
+            async with self.account.request(
+                "GET", call.url, headers={**headers, **call.headers}, params=params, idle=call.idle_timeout
+            ) as response:
+                await self._accept(response, cursor=bool(cursor))
+                yield Batch()
+                if bookmark.again and self.history:
+                    async with aclosing(self.history.batches(bookmark, position.known)) as pages:
+                        async for batch in pages:
+                            yield batch
+                async with aclosing(self._frames(response, position, bookmark)) as batches:
+                    async for batch in batches:
+                        yield batch
+        except HttpError as error:
+            raise unanswered(error, consuming=False) from error
+
+    async def _frames(self, response: Response, position: Position, bookmark: Bookmark) -> AsyncGenerator[Batch]:
+        decoder = Decoder(max_event_bytes=self._call.max_event_bytes, last_event_id=position.cursor or "")
+        seam = Seam(bookmark, position.known)
+        chunks = response.chunks()
+        async for chunk in chunks:
+            batch = self._batch(decoder, chunk)
+            if seam.open:
+                batch = seam.passed(batch)
+            if batch.state is State.ENDED:
+                batch.state = None  # not before the late ones are in
+                yield batch
+                async with aclosing(self._linger(chunks, decoder)) as late:
+                    async for batch in late:
+                        yield batch
+                yield Batch(state=State.ENDED)
+                return
+            yield batch
+            if batch.broken:
+                said = self.account.hide(batch.broken.encode()).decode()
+                raise SourceError(f"the stream reported an error: {said}")
+
+    async def _linger(self, chunks: AsyncGenerator[bytes], decoder: Decoder) -> AsyncGenerator[Batch]:
+        """What comes behind the end, until the upstream closes the stream or LINGER is over."""
+        until = clock() + LINGER
+        try:
+            while chunk := await within(anext(chunks, b""), until - clock()):
+                batch = self._batch(decoder, chunk)
+                batch.state = None
+                yield batch
+        except HttpError:
+            return  # the end was told; how the connection ends does not matter
+
+    def _batch(self, decoder: Decoder, chunk: bytes) -> Batch:
+        before = decoder.last_event_id
+        batch = self._reads.batch(decoder.feed(chunk), now())
+        if decoder.retry is not None:
+            self.floor = decoder.retry / 1000
+        if decoder.last_event_id != before and decoder.last_event_id and not batch.broken:
+            batch.cursor = decoder.last_event_id
+        return batch
+
+    async def _accept(self, response: Response, *, cursor: bool) -> None:
+        if response.status == 200:
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            if kind not in NOT_A_STREAM:
+                return
+        said = self.account.hide(await response.read(ERROR_BODY))
+        raise refusal(response.status, response.headers, said, now(), cursor=cursor, stream=True)
+
+    async def _end(self) -> AsyncGenerator[Batch]:
+        """The end of a run whose stream ended without saying so, and has brought nothing new any more."""
+        if self.look is None or not isinstance(self._reads, RunStream):
+            return
+        run = await self.look()
+        if run is not None and run.over:
+            yield Batch([run.ended(self._reads, now())], state=State.ENDED)

@@ -1,0 +1,194 @@
+"""`bctrl.run-events.wait`: `POST /v1/runs/{id}/events/wait`, a long-poll for a run's next event.
+
+Waits one after the other, each after the cursor of the last answer; a null cursor never replaces one. An answer that
+brings nothing too soon, or the same again, is slowed down (CONTRACT F.7). Refuses to keep a run open that is over.
+"""
+
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from random import Random
+
+import msgspec
+
+from bridge.backoff import delays
+from bridge.clock import now
+from bridge.errors import HttpError, SourceError, SourceRefused
+from bridge.event import Batch, Event, Parked, Position, State
+from bridge.http_client import Response
+from bridge.normalize.attributes import Unreadable, fields
+from bridge.normalize.run_event import RunStream, parked
+from bridge.normalize.surrogates import paired, verbatim
+from bridge.sources.account import Account
+from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
+from bridge.sources.run_events_stream import resource
+from bridge.sources.run_list import run_list
+from bridge.sources.run_look import Run, RunLook
+from bridge.sources.seam import Seam
+from bridge.sources.subscription import FROM_UPSTREAM, Start, Subscription, after, clock, scope_of
+from bridge.stop import nap
+
+MARGIN = 15.0
+"""Seconds that the client waits longer than the server was asked to (CONTRACT F.5)."""
+SHORT = 1.0
+"""Seconds of a wait that only asks whether there is something."""
+TOO_EARLY = 0.5
+"""An answer without an event before this part of the time asked for is no time-out."""
+LISTS = {"type", "kind", "source"}
+"""The body's fields that are lists."""
+FRAMING = 4096
+"""Bytes of an answer besides its event."""
+RECENT = 64
+"""Events among which one that comes again is noticed."""
+MAX_SKIPPED = 256 << 20
+"""Bytes of an answer that are read at all, for the cursor behind an event that is too large."""
+_TEXT = rb'"((?:[^"\\]|\\.)*)"'
+_CURSOR_FIRST = re.compile(rb'\s*\{\s*"cursor"\s*:\s*' + _TEXT)
+_CURSOR_LAST = re.compile(rb'"cursor"\s*:\s*' + _TEXT + rb'(?:\s*,\s*"timedOut"\s*:\s*\w+)?\s*\}\s*$')
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    record: Event | Parked | None = None
+    cursor: str | None = None
+    broken: str = ""
+    """Why the source can't go on from this answer."""
+
+    @property
+    def known_by(self) -> str:
+        """What the record is recognised by when it comes again; "" where there is none."""
+        record = self.record
+        return "" if record is None else record.id if isinstance(record, Event) else record.key
+
+
+class RunEventsWait(Subscription):
+    """One run's waits. `filters` are the body's fields under the API's own names; `wait_timeout` is `timeoutMs`."""
+
+    def __init__(
+        self, id_: str, account: Account, *, run: str, filters: Sequence[tuple[str, str]] = (),
+        wait_timeout: float = 25.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0, start: Start = FROM_UPSTREAM,
+    ) -> None:  # fmt: skip
+        named = resource(account.base_url, run)
+        super().__init__(
+            id_, account, resource=named, subject=run, recheck=recheck, scope=scope_of("wait", filters), start=start
+        )  # fmt: skip
+        self._url = account.url("v1", "runs", run, "events", "wait")
+        self._reads = RunStream(run, named)
+        self._timeout = wait_timeout
+        self._most = max_event_bytes
+        self._asked: dict[str, object] = {}
+        for name, value in filters:
+            before = self._asked.get(name)
+            self._asked[name] = [*(before if isinstance(before, list) else ()), value] if name in LISTS else value
+        self._look = RunLook(account, run, {})
+        self.history = run_list(account, run, filters, self._reads, resumes=False, notice=self.notice)
+
+    async def batches(self, position: Position) -> AsyncGenerator[Batch]:
+        """History where it is asked for, then a batch an answer, until the run is over or something fails."""
+        async with aclosing(self.prologue(position)) as pages:
+            async for batch in pages:
+                position = after(position, batch)
+                yield batch
+        bookmark = self.begin(position)
+        if bookmark.again and self.history:
+            await self._ask("", 0.0)  # armed once; whatever came between the list and this is in the list by now
+            async with aclosing(self.history.batches(bookmark, position.known)) as pages:
+                async for batch in pages:
+                    position = after(position, batch)
+                    yield batch
+            bookmark = self.begin(position)
+        async with aclosing(self._waits(position, Seam(bookmark, position.known))) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def _waits(self, position: Position, seam: Seam) -> AsyncGenerator[Batch]:
+        cursor, timeout, run = position.cursor or "", self._timeout, None
+        slow, recent = delays(Random()), deque[str](maxlen=RECENT)
+        while True:
+            started = clock()
+            answer = await self._ask(cursor, timeout)
+            cursor = answer.cursor or cursor
+            batch = Batch([] if answer.record is None else [answer.record], cursor=answer.cursor)
+            yield seam.passed(batch) if seam.open else batch
+            if answer.broken:
+                raise SourceError(answer.broken)
+            if answer.record is not None:
+                if answer.known_by in recent:
+                    await nap(next(slow))  # the same again and again, perhaps without end
+                else:
+                    slow = delays(Random())
+                recent.append(answer.known_by)
+                timeout, run = self._timeout, None
+                continue
+            if run is not None:
+                yield Batch([run.ended(self._reads, now())], state=State.ENDED)
+                return
+            if clock() - started < timeout * TOO_EARLY:
+                await nap(next(slow))
+            else:
+                slow = delays(Random())
+            run = await self._over()
+            timeout = SHORT if run else self._timeout  # once more, for what came late
+
+    async def _over(self) -> Run | None:
+        run = await self._look()
+        return run if run is not None and run.over else None
+
+    async def _ask(self, cursor: str, timeout: float) -> _Answer:
+        """One wait of `timeout` seconds. Raises SourceError and its kinds."""
+        asked = {**self._asked, **({"cursor": cursor} if cursor else {}), "timeoutMs": round(timeout * 1000)}
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        try:
+            async with self.account.request(
+                "POST", self._url, headers=headers, body=msgspec.json.encode(asked), total=timeout + MARGIN
+            ) as response:
+                if response.status == 200:
+                    return self._read(*await self._body(response))
+                said = self.account.hide(await response.read(ERROR_BODY))
+            raise refusal(response.status, response.headers, said, now(), cursor=bool(cursor))
+        except HttpError as error:
+            raise unanswered(error, consuming=False) from error
+        except SourceRefused as refused:
+            await self._look.confirm(refused, cursor=bool(cursor))
+            raise
+
+    async def _body(self, response: Response) -> tuple[bytes, bytes, int]:
+        """The beginning of the body, up to the size of an event, its last bytes, and its size."""
+        head, tail, size = bytearray(), b"", 0
+        async with aclosing(response.chunks()) as chunks:
+            async for chunk in chunks:
+                head += chunk[: self._most + FRAMING - len(head)]
+                tail = (tail + chunk)[-FRAMING:]
+                size += len(chunk)
+                if size > MAX_SKIPPED:
+                    break
+        return bytes(head), tail, size
+
+    def _read(self, head: bytes, tail: bytes, size: int) -> _Answer:
+        if size > len(head):
+            reason = f"oversized: {size} bytes, of which the first {len(head)} are kept"
+            found = _CURSOR_FIRST.match(head) or _CURSOR_LAST.search(tail)
+            stuck = "" if found else f"{reason}; its cursor was not found: raise max_event_bytes to go on"
+            return _Answer(parked(reason, head, head), _cursor(found[1]) if found else None, stuck)
+        try:
+            head.decode()
+            said = fields(paired(head))
+        except (Unreadable, UnicodeDecodeError) as error:
+            reason = str(error) if isinstance(error, Unreadable) else "not UTF-8"
+            return _Answer(parked(reason, head, head), broken=f"an answer could not be read: {reason}")
+        event = said.get("event")
+        record = None
+        if event is not None and bytes(event) != b"null":
+            record = self._reads.record(verbatim(head, event), now())
+        raw = bytes(said.get("cursor", b"null"))
+        return _Answer(record, _cursor(raw[1:-1]) if raw.startswith(b'"') else None)
+
+
+def _cursor(text: bytes) -> str | None:
+    """A cursor from within its quotes; None for an empty one."""
+    try:
+        return msgspec.json.decode(b'"' + text + b'"', type=str) or None
+    except msgspec.DecodeError:
+        return None
