@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks import footprint, latency, report
+from benchmarks.daemon import STREAM, WAIT
 from benchmarks.processes import python
 from benchmarks.throughput import ALL, FAST, Setting, compare
 
-PARTS = ("throughput", "short", "large", "appendonly", "latency", "idle", "flat", "webhooks")
+PARTS = ("throughput", "short", "large", "appendonly", "latency", "waits", "idle", "crowd", "flat", "webhooks")
 
 
 def main() -> None:
@@ -64,6 +65,22 @@ def _other(
             idle = figures[part] = footprint.idle(url, directory)
             return [("resident, one idle source", report.megabytes(idle.resident), "< 80 MB"),
                     ("CPU, one idle source", f"{idle.cpu:.1%} of a core", "")]  # fmt: skip
+        if part == "waits":
+            found = figures[part] = latency.at_rate(url, directory, rate=100, seconds=10, kind=WAIT)["log"]
+            said = f"p50 {found.p50:.2f}, p99 {found.p99:.2f}, most {found.most:.1f} ms"
+            return [("answer of a wait to log at 100/s", said, "p99 < 10 ms")]
+        if part == "crowd":
+            rows = []
+            for name, kind in (("streams", STREAM), ("waits", WAIT)):
+                many = figures[f"{part} {name}"] = footprint.crowd(
+                    url, directory, sources=2000, seconds=10 if options.quick else 30, kind=kind
+                )
+                said = (
+                    f"{many.memory / 1024:.0f} KiB and {many.cpu / many.sources:.4%} of a core each; "
+                    f"{report.megabytes(many.resident)} and {many.cpu:.1%} in all; connected in {many.connected:.1f} s"
+                )
+                rows.append((f"2,000 idle {name}", said, ""))
+            return rows
         if part == "flat":
             flat = figures[part] = footprint.flat(url, directory, events=500_000, early=50_000)
             said = f"{report.megabytes(flat.early)}, then {report.megabytes(flat.late)} ({flat.late / flat.early:.2f})"

@@ -7,7 +7,12 @@ from benchmarks.processes import Child, Valkey, free_port, python
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # the example of the Standard Webhooks specification
 
 
-def daemon(directory: Path, upstream: str, server: Valkey, *runs: str, webhook: str = "") -> Child:
+STREAM, WAIT = "bctrl.run-events.stream", "bctrl.run-events.wait"
+
+
+def daemon(
+    directory: Path, upstream: str, server: Valkey, *runs: str, webhook: str = "", kind: str = STREAM
+) -> Child:
     """Its process. All settings but the needed ones are the defaults."""
     text = f"""
 [redis]
@@ -23,7 +28,7 @@ api_key = "k"
         text += f"""
 [sources.{run}]
 account = "upstream"
-kind = "bctrl.run-events.stream"
+kind = "{kind}"
 run = "{run}"
 """
     if webhook:

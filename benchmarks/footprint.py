@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.daemon import daemon
+from benchmarks.daemon import STREAM, daemon
 from benchmarks.latency import said
 from benchmarks.processes import Valkey, python, wait_for
 
@@ -31,6 +31,36 @@ def idle(upstream: str, directory: Path) -> Idle:
         time.sleep(SETTLE)
         after = child.usage()
     return Idle(after.resident, (after.cpu - before.cpu) / SETTLE)
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """Many idle sources: seconds until all are connected, and what each costs beyond a daemon with one.
+
+    `memory` in bytes, `cpu` as a share of one core.
+    """
+
+    sources: int
+    connected: float
+    resident: int
+    memory: float
+    cpu: float
+
+
+def crowd(upstream: str, directory: Path, *, sources: int, seconds: float, kind: str = STREAM) -> Crowd:
+    """That many connected sources of one account that say nothing."""
+    alone = idle(upstream, directory)
+    runs = [f"idle-{at}" for at in range(sources)]
+    with Valkey(directory) as server, daemon(directory, upstream, server, *runs, kind=kind) as child:
+        started = time.monotonic()
+        wait_for(lambda: child.log.read_text().count("source.connected") >= sources, f"{sources} sources", 90, 0.05)
+        connected = time.monotonic() - started
+        time.sleep(SETTLE)
+        before = child.usage()
+        time.sleep(seconds)
+        after = child.usage()
+    memory = (after.resident - alone.resident) / (sources - 1)
+    return Crowd(sources, connected, after.resident, memory, (after.cpu - before.cpu) / seconds)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.daemon import daemon
+from benchmarks.daemon import STREAM, daemon
 from benchmarks.processes import KEY, Valkey, python, wait_for
 from benchmarks.upstream import SENT
 
@@ -35,7 +35,7 @@ def delays(values: list[float]) -> Delays:
 
 
 def at_rate(
-    upstream: str, directory: Path, *, rate: int, seconds: int, runs: int = 1, webhook: bool = False
+    upstream: str, directory: Path, *, rate: int, seconds: int, runs: int = 1, webhook: bool = False, kind: str = STREAM
 ) -> dict[str, Delays]:
     """`log`, and with a destination `webhook`: the delays of `rate` events a second, of all `runs` together.
 
@@ -45,7 +45,7 @@ def at_rate(
     names = [f"paced-{events // runs}-{rate // runs}-{at}" for at in range(runs)]
     with Valkey(directory) as server, python("benchmarks.receiver", directory=directory) as receiver:
         address = f"http://127.0.0.1:{receiver.line()}/"
-        with daemon(directory, upstream, server, *names, webhook=address if webhook else "") as child:
+        with daemon(directory, upstream, server, *names, webhook=address if webhook else "", kind=kind) as child:
             found = {"log": delays(_read(server, events, seconds + 30))}
             child.check()
             if webhook:

@@ -5,6 +5,9 @@ A process of its own: `python -m benchmarks.upstream` prints its port. The name 
     /v1|v2/runs/burst-<events>-<bytes>/events/stream        as fast as it is read, from blocks made once
     /v1|v2/runs/paced-<events>-<per second>/events/stream   one by one, with the time of writing in each
     /v1|v2/runs/idle/events/stream                          a comment every five seconds
+    /v1/runs/idle/events/wait                               no event, once `timeoutMs` is over
+    /v1/runs/paced-<events>-<per second>/events/wait        one by one, each at its time or when it is asked for
+    /v1/runs/<any>                                          a run that goes on
 
 A name may go on (`burst-1000-330-b`), for several runs of one kind.
 
@@ -66,15 +69,26 @@ class Reader(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         try:
-            self.answer()
-        except OSError:
+            while self.answer():
+                pass
+        except (OSError, IndexError):
             return  # the reader has gone
 
-    def answer(self) -> None:
+    def answer(self) -> bool:
+        """One request; whether another one may follow on the connection."""
         path = self.rfile.readline().split()[1].decode()
-        while self.rfile.readline().strip():
-            pass
-        kind, *numbers = path.partition("?")[0].split("/")[3].split("-")
+        length = 0
+        while line := self.rfile.readline().strip():
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        parts = path.partition("?")[0].split("/")
+        kind, *numbers = parts[3].split("-")
+        if parts[-1] == "wait":
+            self.wait(kind, numbers, json.loads(self.rfile.read(length)))
+            return True
+        if parts[-1] != "stream":
+            self.tell({"id": parts[3], "status": "active"})
+            return True
         self.wfile.write(HEADERS)
         if kind == "burst":
             for block in burst(*map(int, numbers[:2])):
@@ -84,6 +98,27 @@ class Reader(socketserver.StreamRequestHandler):
         while True:
             self.wfile.write(b": still here\n\n")
             time.sleep(5)
+
+    def wait(self, kind: str, numbers: list[str], asked: dict[str, object]) -> None:
+        """One long-poll; the cursor is the number of the event that comes next, and the time of the first."""
+        if kind == "idle":
+            time.sleep(asked["timeoutMs"] / 1000)
+            return self.tell({"event": None, "cursor": None, "timedOut": True})
+        events, rate = map(int, numbers[:2])
+        number, start = map(float, asked.get("cursor", f"0 {time.monotonic()}").split())
+        index = int(number)
+        if index >= events:
+            time.sleep(asked["timeoutMs"] / 1000)
+            return self.tell({"event": None, "cursor": None, "timedOut": True})
+        time.sleep(max(0.0, start + index / rate - time.monotonic()))
+        said = json.loads(event(index, f"paced-{events}-{rate}", **{SENT: time.monotonic_ns()}))
+        self.tell({"event": said, "cursor": f"{index + 1} {start}", "timedOut": False})
+
+    def tell(self, said: object) -> None:
+        """A JSON answer."""
+        body = json.dumps(said, separators=(",", ":")).encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self.wfile.write(head + body)
 
     def play(self, events: int, rate: int) -> None:
         """`rate` events a second, each written by itself."""
@@ -96,6 +131,7 @@ class Reader(socketserver.StreamRequestHandler):
 
 class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
+    request_queue_size = 1024
     block_on_close = False
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -302,3 +303,19 @@ async def test_leaves_no_process_behind(daemon: Callable[..., Daemon], upstream:
         assert Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text() == ""
         assert await running.stop() == 0
     assert len(running.lines("bridge.started")) == 1
+
+
+async def test_takes_all_open_files_that_are_allowed(daemon: Callable[..., Daemon], upstream: Upstream) -> None:
+    """The usual limit of 1,024 open files is raised to what the system allows: each source holds a socket."""
+    upstream.on(PATH, stream(frame("e1"), then=HANG))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 512), hard))
+    try:
+        running = daemon(stream_source()).start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        await upstream.asked(PATH, 1)
+        assert resource.prlimit(running.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        assert await running.stop() == 0

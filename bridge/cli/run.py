@@ -1,7 +1,9 @@
 """`runbridge run`: the daemon, its signals and its exit codes."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -42,6 +44,7 @@ def run(config: ConfigOption = None) -> None:
     try:
         settings = load(config, os.environ)
         configure_logs(settings.logging.level, settings.logging.format)
+        _allow_open_files()
         stop = Stop()
         app.run(settings, stop, started=lambda running: _handle_signals(running, stop))
     except ConfigurationError as error:
@@ -50,6 +53,16 @@ def run(config: ConfigOption = None) -> None:
     except EmbeddedError as error:
         print(f"runbridge: {error}", file=sys.stderr)
         raise typer.Exit(EX_UNAVAILABLE) from None
+
+
+def _allow_open_files() -> None:
+    """Take as many open files as are allowed: each source and each delivery under way holds a socket.
+
+    The usual limit to begin with, 1,024, is for programs that use `select`, which this one doesn't.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it; then the limit stays as it was set
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _handle_signals(running: "App", stop: "Stop") -> None:
