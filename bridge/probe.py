@@ -10,7 +10,7 @@ from bridge.embedded import server_binary
 from bridge.errors import BridgeError, LogUnavailable
 from bridge.http_client import Guard, HttpClient, connect
 from bridge.redis_log import ping
-from bridge.settings import AnyAccount, Destination, Settings
+from bridge.settings import AnyAccount, Destination, Settings, Sse
 from bridge.stop import within
 from bridge.wiring import credentials_of, embedded_of, keys_of, server_of
 
@@ -33,10 +33,14 @@ class _Found(NamedTuple):
 
 
 async def probe(settings: Settings) -> list[ProbeResult]:
-    """Redis, each account and each destination, in this order; done within some ten seconds. Raises nothing."""
+    """Redis, each account, each stream without an account and each destination, in this order. Raises nothing.
+
+    Done within some ten seconds.
+    """
     tries = [
         _tried("redis", _redis(settings)),
-        *(_tried(f"accounts.{name}", _account(name, account)) for name, account in settings.accounts.items()),
+        *(_tried(f"accounts.{name}", _account(account)) for name, account in settings.accounts.items()),
+        *(_tried(f"sources.{name}", _sse(each)) for name, each in settings.sources.items() if isinstance(each, Sse)),
         *(_tried(f"destinations.{name}", _destination(each)) for name, each in settings.destinations.items()),
     ]
     return await asyncio.gather(*tries)
@@ -64,7 +68,7 @@ async def _redis(settings: Settings) -> _Found:
     return _Found(ok=True, detail="not running now; it starts and ends with the bridge")
 
 
-async def _account(name: str, account: AnyAccount) -> _Found:
+async def _account(account: AnyAccount) -> _Found:
     """One GET of the base URL: whatever answers there is reachable; only a refusal says something about the key."""
     async with HttpClient() as client:
         credentials = credentials_of(account)
@@ -73,6 +77,17 @@ async def _account(name: str, account: AnyAccount) -> _Found:
     if status in {401, 403}:
         return _Found(ok=False, detail=f"answered {status}: the key was refused")
     return _Found(ok=status < 500, detail=f"answered {status}")
+
+
+async def _sse(source: Sse) -> _Found:
+    """One GET of the stream, dropped at its first byte: streams have no account that could be asked instead."""
+    secrets = {name: value.get_secret_value() for name, value in source.headers.items()}
+    async with HttpClient() as client:
+        headers = {"Accept": "text/event-stream", **secrets}
+        async with client.request("GET", source.url, headers=headers, total=LONGEST) as response:
+            form = response.headers.get("Content-Type", "no content type").partition(";")[0]
+            status = response.status
+    return _Found(ok=status == 200, detail=f"answered {status}, {form}")
 
 
 async def _destination(destination: Destination) -> _Found:

@@ -264,3 +264,13 @@ async def test_check_shows_it(tmp_path: Path) -> None:
         probes = json.loads(command.out)["probes"]
     assert [(each["target"], each["ok"]) for each in probes][:2] == [("redis", False), ("accounts.a", True)]
     assert KEY not in command.out
+
+
+@pytest.mark.parametrize(("status", "ok"), [(200, True), (401, False), (404, False), (503, False)])
+async def test_stream_without_an_account(tmp_path: Path, status: int, *, ok: bool) -> None:
+    """A source of kind `sse` has no account: the stream itself is asked for, with its headers, and dropped."""
+    async with Party(status, headers={"Content-Type": "text/event-stream"}) as party:
+        source = f'[sources.s]\nkind = "sse"\nurl = "{party.url}/s?token={QUERY}"\nheaders = {{ X-Key = "{KEY}" }}\n'
+        found = (await tried(tmp_path, source))["sources.s"]
+        assert (found.ok, found.detail.partition(" (")[0]) == (ok, f"answered {status}, text/event-stream")
+        assert [(request[0], request[2]["x-key"]) for request in party.requests] == [("GET", KEY)]

@@ -91,8 +91,8 @@ def check(
 ) -> None:
     r"""Name every mistake of a configuration file, all at once, each with its key.
 
-    With --connect it also tries Redis, asks each account's base URL, and opens a connection to each destination, over
-    which it sends nothing. Changes nothing anywhere.
+    With --connect it also tries Redis, asks each account's base URL and each stream without an account, and opens a
+    connection to each destination, over which it sends nothing. Changes nothing anywhere.
 
     \b
       runbridge check -c bridge.toml
