@@ -88,28 +88,50 @@ def emulator(
         Path | None, typer.Option(dir_okay=False, help="TOML or JSON file with all of this; the options here go first.")
     ] = None,
 ) -> None:
-    r"""Serve a local upstream: run event streams of bctrl and named events of Anchor Browser, with faults at will.
+    r"""Serve a local upstream: every call of bctrl and Anchor Browser that tells of events, with faults at will.
 
-    Point your own consumer at it, with any key that is not empty:
+    Point your own consumer at it, with any key that is not empty. Without options there are a live run (run_demo), an
+    operation (op_demo) and an invocation (inv_demo) that go on by themselves, and signals are remembered:
 
     \b
-      runbridge emulator
-      curl -N -H 'Authorization: Bearer k' http://127.0.0.1:8787/v2/runs/run_demo/events/stream
-      curl -H 'anchor-api-key: k' -d '{"timeoutMs":30000}' http://127.0.0.1:8787/v1/events/otp/wait
-      curl -H 'anchor-api-key: k' -d '{"data":{"code":"1"}}' http://127.0.0.1:8787/v1/events/otp
+      runbridge emulator &
+      U=http://127.0.0.1:8787 K='Authorization: Bearer k' A='anchor-api-key: k' V='BCTRL-Version: 2026-10-03'
+      curl -N -H "$K" $U/v2/runs/run_demo/events/stream          # a stream of a run; or /v1/...
+      curl -N -H "$K" $U/v1/runs/run_demo/stream                 # events and trace
+      curl -N -H "$K" -H "$V" $U/v1/events/stream                # the whole account
+      curl -H "$K" "$U/v1/runs/run_demo/events?limit=5"          # lists: /v1/runs, /v1/events
+      curl -H "$K" -d '{"timeoutMs":9000}' $U/v1/runs/run_demo/events/wait
+      curl -H "$K" -d '{"timeoutMs":9000}' $U/v1/operations/op_demo/wait       # or invocations/inv_demo
+      curl -H "$A" -d '{"timeoutMs":9000}' $U/v1/events/otp/wait
+      curl -H "$A" -d '{"data":{"code":"1"}}' $U/v1/events/otp
 
-    See whether it loses or doubles anything when every connection breaks in the middle of a frame:
+    See whether your consumer loses or doubles anything when every connection breaks in the middle of a frame, whether
+    it waits when it is told to, and how fast it is:
 
     \b
       runbridge emulator --rate 500 --events 10000 --fault cut_after=100 --fault replay_last=5
-
-    See whether it waits when it is told to, and how fast it is:
-
-    \b
       runbridge emulator --fault status=429 --fault status_next=3 --fault retry_after=2
       runbridge emulator --rate 0 --events 1000000 --run run_a --run run_b
 
-    While it runs, GET /_emulator/ shows runs, faults and the last requests, and POST /_emulator/faults switches faults.
+    Or put it into a scenario file, for --scenario:
+
+    \b
+      runs = [{ id = "checkout", rate = 50, events = 5000 }, { id = "by-hand", script = false }]
+      operations = [{ id = "export", steps = 20, seconds = 0.5, ending = "failed" }]
+      faults = { poll_fault = "null-cursor", poll_fault_every = 3 }
+      phases = [{ after = 20, faults = { expired_cursors = 1 } }, { after = 40, faults = {} }]
+
+    While it runs, it is steered without a key:
+
+    \b
+      curl $U/_emulator/                                          # runs, faults, the last requests
+      curl -d '{"cut_after":10}' $U/_emulator/faults              # -X DELETE: none; --list-faults explains them
+      curl -X POST $U/_emulator/cut                               # every stream and wait
+      curl -d '{"memory":false}' $U/_emulator/restart             # as after a crash
+      curl -d '{"id":"r1"}' $U/_emulator/runs                     # a run that is fed by hand
+      curl -d '{"type":"navigation"}' $U/_emulator/runs/r1/events
+      curl -d '{"status":"failed"}' $U/_emulator/runs/r1/end
+      curl -d '{"status":"succeeded"}' $U/_emulator/operations/op_demo
     """
     from bridge.emulator import serve  # noqa: PLC0415 - as above
     from bridge.emulator.scenario import fault  # noqa: PLC0415 - as above

@@ -6,9 +6,10 @@ client's code would agree with its bugs.
 
 from bridge.emulator.browser_run import RunScript
 from bridge.emulator.faults import FaultSettings
-from bridge.emulator.options import Options, Phase, RunOption
+from bridge.emulator.options import Options, Phase, RunOption, WorkOption
 from bridge.emulator.server import Emulator, serve
 from bridge.emulator.state import RequestRecord
+from bridge.emulator.works import WorkScript
 
 __all__ = [
     "Emulator",
@@ -18,5 +19,7 @@ __all__ = [
     "RequestRecord",
     "RunOption",
     "RunScript",
+    "WorkOption",
+    "WorkScript",
     "serve",
 ]

@@ -11,15 +11,18 @@ from aiohttp import web
 
 from bridge.emulator.wire import encode
 
+VERSION_HEADER = "BCTRL-Version"  # only requests of today's API have it
 DRAIN_SECONDS = 2.0  # so long a reset waits for what was written before it
 
-# Codes and reason classes of the flat error body, as documented for bctrl.
+# Codes and reason classes of the error bodies, as documented for bctrl.
 CODES = {
     400: ("request.invalid", "invalid_input"),
     401: ("auth.required", "unauthorized"),
     403: ("auth.forbidden", "capability_denied"),
     404: ("run.not_found", "not_found"),
+    408: ("route.timeout", "upstream"),
     409: ("request.conflict", "conflict"),
+    410: ("run.not_found", "not_found"),
     422: ("request.invalid", "invalid_input"),
     429: ("rate_limited", "rate_limited"),
     502: ("upstream.unavailable", "upstream"),
@@ -39,13 +42,36 @@ def json_bytes(body: bytes, status: int = 200) -> web.Response:
     return web.Response(status=status, body=body, headers={"Content-Type": "application/json"})
 
 
-def bctrl_error(status: int, message: str, code: str | None = None) -> web.Response:
-    """The flat error body: `{code, error, reasonClass, requestId}`."""
+class BctrlError(web.Response):
+    """An error of bctrl, flat until `nest` is called."""
+
+    def __init__(self, status: int, message: str, code: str, reason: str) -> None:
+        self._number = f"req_{next(_request_numbers):08d}"
+        self._fields = {"code": code, "message": message, "reasonClass": reason, "requestId": self._number}
+        flat = {"error" if name == "message" else name: value for name, value in self._fields.items()}
+        super().__init__(status=status, body=encode(flat), content_type="application/json")
+        self.headers["x-request-id"] = self._number
+
+    def nest(self) -> None:
+        """Gives it the shape of today's API."""
+        self.body = encode({"error": self._fields})
+
+
+def bctrl_error(status: int, message: str, code: str | None = None) -> BctrlError:
+    """An error in the flat shape: `{code, error, reasonClass, requestId}`; `shaped` nests it where it has to be."""
     known, reason = CODES.get(status, ("server.error", "server"))
-    number = f"req_{next(_request_numbers):08d}"
-    body = {"code": code or known, "error": message, "reasonClass": reason, "requestId": number}
-    answer = json_answer(body, status)
-    answer.headers["x-request-id"] = number
+    return BctrlError(status, message, code or known, reason)
+
+
+def no_route(request: web.Request) -> BctrlError:
+    """What bctrl says of a route that it doesn't have."""
+    return bctrl_error(404, f"Route {request.method} {request.path} not found.", "route.not_found")
+
+
+def shaped(answer: web.StreamResponse, request: web.Request) -> web.StreamResponse:
+    """The answer; a bctrl error to a request with BCTRL-Version is `{"error": {code, message, ...}}`."""
+    if VERSION_HEADER in request.headers and isinstance(answer, BctrlError) and not answer.prepared:
+        answer.nest()
     return answer
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from bridge.emulator.event_ids import EventIds
 from bridge.emulator.story import VISIT, Fields, Visit, lifecycle
+from bridge.emulator.vocabulary import source_of
 from bridge.emulator.wire import Event, Traits, encode, rfc3339
 
 VISITS = 10  # different visits before the story repeats with other ids and times
@@ -57,7 +58,7 @@ class RunScript:
 class _Template:
     traits: Traits
     rest: bytes  # the JSON after id and time
-    frame: bytes  # the whole frame with holes for id, id and time
+    frame: bytes  # the whole frame with holes for id, id, time and time
 
 
 class BrowserRun:
@@ -93,7 +94,8 @@ class BrowserRun:
         """Event `number` of the story, which stands at `index` in its run (the id is made of the index)."""
         template = self._template(number)
         id_ = self._ids.at(index)
-        body = b'{"id":"%b","time":"%b",%b' % (id_.encode(), self._time(number), template.rest)
+        time = self._time(number)
+        body = b'{"id":"%b","time":"%b","timestamp":"%b",%b' % (id_.encode(), time, time, template.rest)
         return Event(index, id_, template.traits, body)
 
     def frames(self, start: int, stop: int) -> bytes:
@@ -102,7 +104,8 @@ class BrowserRun:
         made: list[bytes] = []
         for number in range(start, stop):
             id_ = b"%b%012d" % (prefix, number)
-            made.append(template(number).frame % (id_, id_, time(number)))
+            at = time(number)
+            made.append(template(number).frame % (id_, id_, at, at))
         return b"".join(made)
 
     def _template(self, number: int) -> _Template:
@@ -161,6 +164,7 @@ def _template(run: str, fields: Fields, payload: int, chance: random.Random) -> 
     missing = payload - len(encode(data))
     if missing > 0:
         data["padding"] = f"{chance.getrandbits(4 * missing):0{missing}x}"
-    rest = encode({**fields, "runId": run, "data": data})[1:]
-    holes = b'event: run.event\nid: %b\ndata: {"id":"%b","time":"%b",' + rest.replace(b"%", b"%%") + b"\n\n"
-    return _Template(Traits.of(fields), rest, holes)
+    whole = {"pageId": None, "spanId": None, "source": source_of(fields["category"])} | fields
+    rest = encode({**whole, "runId": run, "data": data})[1:]
+    holes = b'event: run.event\nid: %b\ndata: {"id":"%b","time":"%b","timestamp":"%b",' + rest.replace(b"%", b"%%")
+    return _Template(Traits.of(whole), rest, holes + b"\n\n")

@@ -10,6 +10,15 @@ from bridge.emulator.wire import Traits
 
 # The query names of each API version, and the trait that each looks at.
 V1: Mapping[str, str] = {"type": "type", "status": "status", "pageId": "page", "contextId": "context"}
+LIST: Mapping[str, str] = {**V1, "source": "source", "spanId": "span"}  # two generations of the list in one
+WAIT: Mapping[str, str] = {
+    "type": "type",
+    "kind": "kind",
+    "source": "origin",
+    "connectionId": "connection",
+    "pageId": "page",
+    "contextId": "context",
+}
 V2: Mapping[str, str] = {"type": "type", "category": "category", "connectionId": "connection"}
 
 

@@ -1,6 +1,7 @@
 """Stands before every upstream call: records the request, lets faults happen, and asks for the key."""
 
 import asyncio
+import contextlib
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from bridge.emulator.answers import anchor_error, bctrl_error, proxy_error
+from bridge.emulator.answers import VERSION_HEADER, anchor_error, bctrl_error, no_route, proxy_error
 from bridge.emulator.state import BODY_KEPT, RequestRecord, State
+from bridge.emulator.waits import body_of
 
 CLIENT_GONE = 499  # in the request log: the client closed the connection before the answer was whole
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,7 +36,8 @@ def gated(call: Call, state: State) -> Handler:
         record = await _record(call, request, state)
         try:
             stopped = await _stopped(call, request, state)
-            answer = await call.handler(request) if stopped is None else stopped
+            with state.waiting(request) if call.path.endswith("/wait") else contextlib.nullcontext():
+                answer = await call.handler(request) if stopped is None else stopped
         except asyncio.CancelledError:
             record.status = CLIENT_GONE
             raise
@@ -68,9 +71,29 @@ async def _stopped(call: Call, request: web.Request, state: State) -> web.Respon
         await asyncio.sleep(faults.first_byte_delay)
     if touched and faults.redirect_to:
         return web.Response(status=faults.redirect_status, headers={"Location": _target(faults.redirect_to, request)})
+    if faults.wrong_generation and not _generations(call, request).isdisjoint(faults.wrong_generation):
+        return proxy_error(404) if faults.wrong_generation_body == "html" else no_route(request)
     if state.faults.refuses(call.name):
         return _refusal(call, faults.status, faults.status_body, faults.retry_after)
-    return None if _key_fits(call, request, state.options.api_key) else _unauthorized(call)
+    if not _key_fits(call, request, state.options.api_key):
+        return _unauthorized(call)
+    follows = call.path.endswith(("/stream", "/wait"))
+    if call.provider == "bctrl" and await _has_cursor(request) and state.faults.expires(call.name, follows=follows):
+        return bctrl_error(faults.expired_status, "The cursor is unknown or has expired.", faults.expired_code)
+    return None
+
+
+async def _has_cursor(request: web.Request) -> bool:
+    """Whether the request says where it wants to go on, in any of the ways that there are."""
+    if any(request.query.get(name) for name in ("cursor", "after")) or request.headers.get("Last-Event-ID"):
+        return True
+    body = body_of(await request.read()) if request.method == "POST" else None
+    return bool(body and body.get("cursor"))
+
+
+def _generations(call: Call, request: web.Request) -> frozenset[str]:
+    """All that the fault wrong_generation may know this request by."""
+    return frozenset((call.name, request.headers.get(VERSION_HEADER) or request.path.split("/")[1]))
 
 
 def _target(redirect_to: str, request: web.Request) -> str:

@@ -10,8 +10,9 @@ from collections import deque
 
 from aiohttp import web
 
-from bridge.emulator.answers import anchor_error, json_answer, proxy_error, sever
+from bridge.emulator.answers import anchor_error, json_answer, json_bytes, proxy_error, sever
 from bridge.emulator.faults import Faults
+from bridge.emulator.wire import encode
 
 DEFAULT_TIMEOUT_MS = 60_000  # "Defaults to 60000ms (1 minute)"
 MAX_TIMEOUT_MS = 3_600_000  # no maximum is documented; this bounds what one connection can hold
@@ -78,6 +79,11 @@ class NamedEvents:
             if not waiters:
                 del self._waiters[name]
 
+    def forget_all(self) -> None:
+        """Forgets every signal and every waiter."""
+        self._signals.clear()
+        self._waiters.clear()
+
     def describe(self) -> dict[str, object]:
         """How many signals are remembered and how many waiters there are, by name."""
         return {
@@ -131,7 +137,7 @@ class WaitForEvent:
             if not done:
                 self._events.forget(name, waiter)
                 return anchor_error(408, NOT_SIGNALED)
-            return await sever(request) if fault == "lost-answer" else json_answer({"data": waiter.result()})
+            return await _answer(request, waiter.result(), fault)
         finally:
             if abandoned and self._faults.settings.ghost_waiters:
                 loop.call_at(deadline, self._events.forget, name, waiter)
@@ -139,10 +145,19 @@ class WaitForEvent:
                 self._events.leave(name, waiter)
 
 
-SPOILING = frozenset({"504", "500", "cut", "early-408"})  # these end a wait whether or not a signal has come
+SPOILING = frozenset({"504", "500", "cut", "early-408", "hang"})  # these end a wait whether or not a signal has come
+
+
+async def _answer(request: web.Request, data: object, fault: str) -> web.StreamResponse:
+    body = encode({"data": data})
+    if fault == "lost-answer":
+        return await sever(request)
+    return json_bytes(body[: len(body) // 2] if fault == "bad-json" else body)
 
 
 async def _spoil(request: web.Request, fault: str) -> web.StreamResponse:
+    if fault == "hang":
+        await asyncio.Event().wait()  # only the client's going, or the emulator's stop, ends this
     if fault == "504":
         return proxy_error(504)
     if fault == "500":

@@ -1,11 +1,14 @@
 """What an emulator is started with. Values only; the scenario file and the command line make them."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from bridge.emulator.browser_run import RunScript
 from bridge.emulator.faults import FaultSettings
+from bridge.emulator.works import WorkScript
 
 DEMO_RUN = "run_demo"
+DEMO_OPERATION, DEMO_INVOCATION = "op_demo", "inv_demo"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +17,14 @@ class RunOption:
 
     id: str = DEMO_RUN
     script: RunScript | None = field(default_factory=RunScript)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOption:
+    """An operation or invocation that is there from the start; without a script it goes by hand."""
+
+    id: str
+    script: WorkScript | None = field(default_factory=WorkScript)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +40,7 @@ class Options:
     """Everything about an emulator except where it listens.
 
     runs: those there are from the start; by default one that makes four events a second for ever.
+    operations, invocations: those there are from the start; by default one each, of five steps of a second.
     any_run: an unknown run id makes a run with `script` instead of a 404.
     api_key: the one key that is let in; without it, any that is not empty.
     heartbeat: seconds of silence after which a stream gets a heartbeat.
@@ -39,6 +51,8 @@ class Options:
     """
 
     runs: tuple[RunOption, ...] = (RunOption(),)
+    operations: tuple[WorkOption, ...] = (WorkOption(id=DEMO_OPERATION),)
+    invocations: tuple[WorkOption, ...] = (WorkOption(id=DEMO_INVOCATION),)
     any_run: bool = False
     script: RunScript = field(default_factory=RunScript)
     api_key: str = field(default="", repr=False)
@@ -55,6 +69,7 @@ class Options:
         for name, value in (("heartbeat", self.heartbeat), ("keep", self.keep), ("remember", self.remember)):
             if value <= 0:
                 raise ValueError(f"{name} = {value}: must be more than 0")
-        names = [run.id for run in self.runs]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"runs: {', '.join(twice)} is there twice")
+        for what, there in (("runs", self.runs), ("operations", self.operations), ("invocations", self.invocations)):
+            often = Counter(each.id for each in there)
+            if twice := sorted(name for name, count in often.items() if count > 1):
+                raise ValueError(f"{what}: {', '.join(twice)} is there twice")

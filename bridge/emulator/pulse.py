@@ -1,6 +1,7 @@
 """Wakes everybody who waits for a change. Carries no value: who wakes looks for itself."""
 
 import asyncio
+from collections.abc import Callable
 
 
 class Pulse:
@@ -11,11 +12,14 @@ class Pulse:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self.also: Callable[[], None] | None = None  # called at each `fire`
 
     def fire(self) -> None:
         """Ends every wait that is under way."""
         self._event.set()
         self._event = asyncio.Event()
+        if self.also is not None:
+            self.also()
 
     async def wait(self, seconds: float | None = None) -> None:
         """Returns at the next `fire`, or after `seconds` (None: no limit)."""

@@ -1,20 +1,19 @@
 """Serves the calls about runs that are no stream: list, get, wait, and the list of a run's events."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 
 from aiohttp import web
 
 from bridge.emulator.answers import bctrl_error, json_answer, json_bytes
-from bridge.emulator.filters import V1, Filter
+from bridge.emulator.filters import LIST, Filter
 from bridge.emulator.runs import Run
 from bridge.emulator.state import State
+from bridge.emulator.waits import MAX_MS, timeout_ms
 from bridge.emulator.wire import encode
 
-# No document of this generation gives these figures; the wait has those of the oldest documented wait.
+# No document of this generation gives these figures.
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1000
-DEFAULT_WAIT_MS, MAX_WAIT_MS = 30_000, 120_000
 SCAN = 100_000  # so many events at most are looked at for one page; a short page with a cursor may follow
 
 NOT_FOUND = "The requested resource was not found."
@@ -51,13 +50,13 @@ class RunCalls:
 
         Only an SDK knows this call; the field is that of the documented wait for an invocation.
         """
-        run, timeout_ms = self._find(request), _timeout_ms(await request.read())
+        run, milliseconds = self._find(request), timeout_ms(await request.read())
         if run is None:
             return bctrl_error(404, NOT_FOUND)
-        if timeout_ms is None:
-            return bctrl_error(400, f"timeoutMs must be an integer from 0 to {MAX_WAIT_MS}.")
+        if milliseconds is None:
+            return bctrl_error(400, f"timeoutMs must be an integer from 0 to {MAX_MS}.")
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_ms / 1000
+        deadline = loop.time() + milliseconds / 1000
         while run.status == "active" and (left := deadline - loop.time()) > 0:
             due = run.next_due()
             await run.changed.wait(left if due is None else min(left, due))
@@ -75,7 +74,7 @@ class RunCalls:
         start = run.position(cursor) if cursor else run.oldest()
         if start is None:
             return _bad_cursor()
-        bodies, next_cursor = _page(run, start, limit, Filter(request.query, V1))
+        bodies, next_cursor = _page(run, start, limit, Filter(request.query, LIST))
         return json_bytes(b'{"data":[%b],"nextCursor":%b}' % (b",".join(bodies), encode(next_cursor)))
 
     def _find(self, request: web.Request) -> Run | None:
@@ -100,15 +99,6 @@ def _limit(query: Mapping[str, str]) -> int | None:
     if not text.isascii() or not text.isdigit() or not int(text):
         return None
     return min(int(text), MAX_LIMIT)
-
-
-def _timeout_ms(body: bytes) -> int | None:
-    try:
-        fields = json.loads(body or b"{}")
-    except ValueError:
-        return None
-    value = fields.get("timeoutMs", DEFAULT_WAIT_MS) if isinstance(fields, dict) else None
-    return value if type(value) is int and 0 <= value <= MAX_WAIT_MS else None
 
 
 def _bad_limit() -> web.Response:

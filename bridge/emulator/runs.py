@@ -10,11 +10,12 @@ import math
 import sys
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from bridge.emulator.browser_run import FIXED_START, BrowserRun, RunScript
 from bridge.emulator.event_ids import EventIds
+from bridge.emulator.older_bodies import completed, runtime_of
 from bridge.emulator.pulse import Pulse
 from bridge.emulator.wire import Event, Traits, encode, rfc3339
 
@@ -28,6 +29,9 @@ class Run:
 
     def __init__(self, id_: str, script: RunScript | None, keep: int) -> None:
         self.id = id_
+        self.code = EventIds(id_, script.seed if script else 0).prefix.removeprefix(
+            "evt_"
+        )  # in all ids made of this run
         self.changed = Pulse()
         # Both clocks are read at once: events are sent by the one and dated by the other.
         self._clock_start = time.monotonic()
@@ -41,6 +45,11 @@ class Run:
         self._appended_count = 0
         self._appended_at: list[int] = []  # the indexes of what was appended to a story, ascending
         self._index_by_id: dict[str, int] = {}
+        self._ended_at = 0.0
+        self._late = 0
+        self.replayed_to = self.repeated_to = (
+            0  # the furthest cursors at which a wait went back, or gave an event twice
+        )
         self.read_to = 0  # the furthest index that a client has come to
         self._end: tuple[RunStatus, str, Failure | None] | None = None
 
@@ -64,6 +73,37 @@ class Run:
             return None
         return max(0.0, self._clock_start + told / script.rate - time.monotonic())
 
+    @property
+    def paced(self) -> bool:
+        """Whether the clock tells the story; False also where there is none."""
+        return bool(self._script and self._script.rate)
+
+    @property
+    def read_as_made(self) -> bool:
+        """Whether the story is told as fast as it is read."""
+        return bool(self._script and not self._script.rate)
+
+    def due(self, index: int) -> float:
+        """When the clock tells a paced story's event at an index, in seconds of the monotonic clock."""
+        rate = self._script.rate if self._script else 0.0
+        return self._clock_start + (index - bisect_left(self._appended_at, index)) / rate if rate else math.inf
+
+    def begin(self, clock: float, now: float) -> None:
+        """Takes this moment (monotonic, and since 1970) for its start."""
+        self._clock_start = clock
+        if self._script is None or self._script.keeps_clock:
+            self.created = now
+            if self._story:
+                self._story.begin(now)
+
+    def skip(self, seconds: float) -> None:
+        """Takes a paced story so much further on; tells nobody."""
+        if self.paced and seconds > 0 and self._stopped_at is None:
+            self._clock_start -= seconds
+            if self._story and self._script and self._script.keeps_clock:
+                self.created -= seconds
+                self._story.begin(self.created)
+
     def _told(self) -> int:
         """How many events of the story have been told."""
         if self._stopped_at is not None or not self._script:
@@ -82,11 +122,45 @@ class Run:
         An id of this run that lies ahead proves that an earlier life of the emulator had come so far: the story is
         taken up there.
         """
-        index = self._index_by_id.get(cursor, self._ids.index_of(cursor))
-        if index is None or index + 1 < self.oldest():
+        index = self.index_of(cursor)
+        return None if index is None else self._after(index)
+
+    def wait_position(self, cursor: str) -> int | None:
+        """The same for a cursor of the event wait, which stands before an event."""
+        index = self._ids.index_of_cursor(cursor)
+        return None if index is None else self._after(index - 1)
+
+    def wait_cursor(self, position: int) -> str:
+        """The event wait's cursor for a position."""
+        return self._ids.cursor(position)
+
+    def _after(self, index: int) -> int | None:
+        if index + 1 < self.oldest():
             return None
         self._catch_up(index + 1)
         return index + 1 if index < self.head() else None
+
+    def index_of(self, id_: str) -> int | None:
+        """The index of the event with this id, which may lie ahead; None for an id that was not made here."""
+        return self._index_by_id.get(id_, self._ids.index_of(id_))
+
+    def made_id(self, index: int) -> str:
+        """The id that is made of an index; an event that came with an id of its own is found by it too."""
+        return self._ids.at(index)
+
+    def behind(self, count: int) -> float:
+        """Seconds until a paced run has so many events."""
+        rate = self._script.rate if self._script else 0.0
+        return max(0, count - self.head()) / rate if rate else 0.0
+
+    def number(self, index: int) -> int | None:
+        """Which event of the story stands at an index; None for one that was appended."""
+        return None if index in self._appended or not self._story else index - bisect_left(self._appended_at, index)
+
+    @property
+    def story(self) -> BrowserRun | None:
+        """The story, where there is one."""
+        return self._story
 
     def event(self, index: int) -> Event:
         """The event at an index; KeyError where it is not kept."""
@@ -118,8 +192,8 @@ class Run:
     def append(self, event: Mapping[str, object] | bytes) -> Event:
         """Adds an event after all there are.
 
-        An event with an `id` goes out exactly as given (bytes: byte for byte); one without is completed with `id`,
-        `time` and `runId`. ValueError: the run is over, endless, or the bytes are no JSON object.
+        An event with an `id` goes out exactly as given (bytes: byte for byte); one without is completed (see
+        `older_bodies`). ValueError: the run is over, endless, or the bytes are no JSON object.
         """
         index = self._next_index()
         fields = event if isinstance(event, Mapping) else json.loads(event)
@@ -128,22 +202,28 @@ class Run:
         id_ = fields.get("id")
         if isinstance(id_, str):
             body = event if isinstance(event, bytes) else encode(fields)
-        else:
-            id_ = self._ids.at(index)
-            body = encode({"id": "", "time": rfc3339(time.time()), "runId": self.id, **fields} | {"id": id_})
-        return self._add(Event(index, id_, Traits.of(fields), body))
+            return self._add(Event(index, id_, Traits.of(fields), body, given=True))
+        return self._add_made(index, fields)
 
     def append_raw(self, frame: bytes) -> Event:
         """Adds bytes that go out on streams as they are, in place of a frame; lists don't show them."""
         index = self._next_index()
         return self._add(Event(index, self._ids.at(index), Traits(), b"{}", frame))
 
+    def append_late(self, count: int) -> None:
+        """Sees to it that so many events have been added since the run ended, as if they had been committed late."""
+        while self.status != "active" and self._late < count:
+            self._late += 1
+            data = {"late": self._late}
+            self._add_made(self.head(), {"type": "artifact.created", "category": "file", "data": data})
+
     def end(self, status: RunStatus = "stopped", failure: Failure | None = None) -> None:
         """Ends the run after what it has; a second end changes nothing."""
         if self.status == "active":
             told = self._told()
             self._stopped_at = self.read_to if told == ENDLESS else told
-            self._end = (status, rfc3339(time.time()), failure)
+            self._ended_at = time.time()
+            self._end = (status, rfc3339(self._ended_at), failure)
             self.changed.fire()
 
     def _next_index(self) -> int:
@@ -154,6 +234,11 @@ class Run:
         if self._story and self._appended_count >= self._keep:
             raise ValueError(f"run {self.id} has a script and {self._keep} appended events: no room for another")
         return self.head()
+
+    def _add_made(self, index: int, given: Mapping[str, object]) -> Event:
+        id_ = self._ids.at(index)
+        fields = completed(given, id_, self.id, rfc3339(time.time()))
+        return self._add(Event(index, id_, Traits.of(fields), encode(fields)))
 
     def _add(self, event: Event) -> Event:
         self._appended[event.index] = event
@@ -169,13 +254,8 @@ class Run:
         return event
 
     def _catch_up(self, count: int) -> None:
-        script, story = self._script, self._story
-        behind = count - self.head()
-        if script and story and script.rate and behind > 0 and self._stopped_at is None:
-            self._clock_start -= behind / script.rate
-            if script.keeps_clock:
-                self.created -= behind / script.rate
-                story.begin(self.created)
+        if (behind := self.behind(count)) and self._stopped_at is None:
+            self.skip(behind)
             self.changed.fire()
 
     # -- what is said of the run
@@ -199,14 +279,24 @@ class Run:
         return {
             "id": self.id,
             "status": status,
-            "runtimeId": f"rt_{self._ids.prefix[4:]}",
+            "runtimeId": runtime_of(self.id),
             "runtimeType": "browser",
             "createdAt": rfc3339(self.created),
             "startedAt": rfc3339(self.created),
             "finishedAt": finished_at,
+            "durationSeconds": self._duration(),
             "failure": failure,
             "eventCount": None if head == ENDLESS else head,
         }
+
+    def _duration(self) -> float | None:
+        """Seconds from the start to the end; None while it is active."""
+        if self._end:
+            return round(max(0.0, self._ended_at - self.created), 3)
+        if not (self._script and self._finished()):
+            return None
+        last = max(0, self._told() - 1)
+        return round(last / (self._script.rate or 1000), 3)
 
     def _finished(self) -> bool:
         script = self._script
@@ -228,9 +318,14 @@ class Runs:
         self._keep = keep
         self._on_demand = on_demand
         self._most = most
+        self.watch: Callable[[Run], None] | None = None  # told of each new run, and of each change of one
 
     def __iter__(self) -> Iterator[Run]:
         return iter(tuple(self._runs.values()))
+
+    def forget_all(self) -> None:
+        """Forgets every run; who follows one is told nothing."""
+        self._runs.clear()
 
     def create(self, id_: str, script: RunScript | None = None) -> Run:
         """A new run; without a script it has the events that are appended and nothing else.
@@ -242,7 +337,19 @@ class Runs:
         if len(self._runs) >= self._most:
             raise ValueError(f"{self._most} runs are there already: no room for {id_}")
         run = self._runs[id_] = Run(id_, script, self._keep)
+        run.changed.also = lambda: self._tell(run)
+        self._tell(run)
         return run
+
+    def begin_together(self) -> None:
+        """Lets all runs start at this moment, so that their events interleave in each start of the emulator alike."""
+        clock, now = time.monotonic(), time.time()
+        for run in self:
+            run.begin(clock, now)
+
+    def _tell(self, run: Run) -> None:
+        if self.watch is not None:
+            self.watch(run)
 
     def find(self, id_: str) -> Run | None:
         """The run a client asks for; made on the spot where unknown runs are welcome."""

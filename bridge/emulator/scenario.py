@@ -18,6 +18,12 @@ All keys are optional; an unknown one is an error that names those there are.
     id = "run_by_hand"
     script = false             # fed by POST /_emulator/runs/{id}/events
 
+    [[operations]]             # those there are from the start, and [[invocations]]; each with the keys of WorkScript
+    id = "op_1"
+    steps = 5
+    seconds = 0.5
+    ending = "failed"          # or script = false: set by POST /_emulator/operations/{id}
+
     [faults]                   # every key of FaultSettings
     cut_after = 100
 
@@ -37,9 +43,11 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 
 from bridge.emulator.browser_run import RunScript
 from bridge.emulator.faults import FaultSettings
-from bridge.emulator.options import DEMO_RUN, Options, Phase, RunOption
+from bridge.emulator.options import DEMO_RUN, Options, Phase, RunOption, WorkOption
+from bridge.emulator.works import WorkScript
 
-Built = TypeVar("Built", Options, Phase, RunScript, FaultSettings)
+Built = TypeVar("Built", Options, Phase, RunScript, WorkScript, FaultSettings)
+Script = TypeVar("Script", RunScript, WorkScript)
 MAX_FILE = 1 << 20
 
 
@@ -96,8 +104,8 @@ def _from_text(value: str, hint: Any) -> object:  # noqa: ANN401 - a type hint h
 
 def _convert(value: object, hint: Any, where: str) -> object:  # noqa: ANN401 - as above
     origin, inner = get_origin(hint), get_args(hint)
-    if hint is RunOption:
-        return _run(value, where)
+    if hint in (RunOption, WorkOption):
+        return _one(hint, value, where)
     if is_dataclass(hint):
         return build(cast("type[FaultSettings]", hint), value, where)
     if origin is tuple and isinstance(value, list | tuple):
@@ -112,16 +120,25 @@ def _convert(value: object, hint: Any, where: str) -> object:  # noqa: ANN401 - 
     raise ValueError(f"{where}: must be {_wording(hint)}")
 
 
-def _run(value: object, where: str) -> RunOption:
+def _one(kind: Any, value: object, where: str) -> RunOption | WorkOption:  # noqa: ANN401 - as above
+    if kind is RunOption:
+        run, story = _named(value, where, RunScript, DEMO_RUN)
+        return RunOption(id=run, script=story)
+    work, script = _named(value, where, WorkScript, "")
+    return WorkOption(id=work, script=script)
+
+
+def _named(value: object, where: str, kind: type[Script], usual: str) -> tuple[str, Script | None]:
+    """The id and script of a run or a piece of work."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{where}: must be a table")  # noqa: TRY004 - as above
-    id_, script = value.get("id", DEMO_RUN), value.get("script", True)
+    id_, script = value.get("id", usual), value.get("script", True)
     if not isinstance(id_, str) or not id_:
         raise ValueError(f"{_under(where, 'id')}: must be a text that is not empty")
     if not isinstance(script, bool):
-        raise ValueError(f"{_under(where, 'script')}: must be true, or false for a run that is fed by hand")  # noqa: TRY004 - as above
+        raise ValueError(f"{_under(where, 'script')}: must be true, or false for one that goes by hand")  # noqa: TRY004 - as above
     options = {name: each for name, each in value.items() if name not in ("id", "script")}
-    return RunOption(id=id_, script=build(RunScript, options, where) if script else None)
+    return id_, build(kind, options, where) if script else None
 
 
 def _wording(hint: Any) -> str:  # noqa: ANN401 - as above
@@ -130,6 +147,7 @@ def _wording(hint: Any) -> str:  # noqa: ANN401 - as above
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(json.dumps(choice) for choice in get_args(hint))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", int | None: "a whole number"}
+    words[bool | int] = "true, false or a whole number"
     return words.get(hint, "a table")
 
 

@@ -4,22 +4,30 @@ import asyncio
 import contextlib
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Self
 
 from aiohttp import web
 
-from bridge.emulator.answers import bctrl_error
+from bridge.emulator.account_log import AccountLog
+from bridge.emulator.account_stream import AccountStream
+from bridge.emulator.answers import bctrl_error, no_route, shaped
 from bridge.emulator.control import MAX_BODY, Control
+from bridge.emulator.control_changes import Change
 from bridge.emulator.faults import Faults
 from bridge.emulator.filters import V1, V2
 from bridge.emulator.gate import Call, Handler, gated
 from bridge.emulator.named_events import SignalEvent, WaitForEvent
 from bridge.emulator.options import Options
 from bridge.emulator.run_calls import RunCalls
+from bridge.emulator.run_events_stream import RunEventsStream
+from bridge.emulator.run_events_wait import RunEventsWait
+from bridge.emulator.run_stream import RunStream
 from bridge.emulator.runs import Runs
 from bridge.emulator.state import RequestRecord, State
-from bridge.emulator.stream import RunEventsStream
+from bridge.emulator.today_calls import TodayCalls, by_version, refusing
+from bridge.emulator.work_calls import Noun, WorkCalls
+from bridge.emulator.works import Works
 
 STOP_SECONDS = 0.05  # requests that are under way get so long to end by themselves
 
@@ -49,6 +57,25 @@ class Emulator:
         return self._state.runs
 
     @property
+    def operations(self) -> Works:
+        """The operations: `create`, `get`, `set` (by hand), `find`."""
+        return self._state.operations
+
+    @property
+    def invocations(self) -> Works:
+        """The invocations: the same."""
+        return self._state.invocations
+
+    @property
+    def account(self) -> AccountLog:
+        """The account's commit order: `append` an Event that belongs to no run, `append_raw` a frame of its stream."""
+        return self._state.account
+
+    def change_control(self, run: str, holder: str, reason: str = "requested", by: str | None = None) -> Change:
+        """Gives control of a run's browser to "agent", "human" or "none"; ValueError or KeyError says what can't be."""
+        return self._state.controls.change(self.runs.get(run), holder, reason, by)
+
+    @property
     def faults(self) -> Faults:
         """The faults: `set`, `clear`."""
         return self._state.faults
@@ -60,7 +87,7 @@ class Emulator:
 
     @property
     def counts(self) -> Counter[str]:
-        """How often each call was made, by its name: stream, events, runs, run, run-wait, signal, event-wait."""
+        """How often each call was made, by its name; `bridge.emulator.faults.CALLS` has the names."""
         return self._state.counts
 
     @property
@@ -77,9 +104,22 @@ class Emulator:
         """Signals a named event, as the call does."""
         self._state.events.signal(name, data)
 
+    @property
+    def open_waits(self) -> int:
+        """How many waits are under way now, of all kinds."""
+        return self._state.open_waits
+
     def cut(self) -> int:
-        """Resets the TCP connection of every open stream, wherever it stands; says how many."""
+        """Resets the TCP connection of every open stream and wait, wherever it stands; says how many."""
         return self._state.cut()
+
+    def restart(self, *, memory: bool) -> int:
+        """Resets every connection, as a restart would, and says how many; the port stays open all the time.
+
+        Without memory runs by hand, signals and what was done to operations and invocations are forgotten, and what
+        there is from the start begins again. Faults, counts and the request log stay.
+        """
+        return self._state.restart(memory=memory)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> Self:
         """Listens; port 0 takes a free one. OSError where it can't."""
@@ -98,6 +138,7 @@ class Emulator:
             await runner.cleanup()
             raise
         self._runner = runner
+        self._state.connections = lambda: _transports(runner)
         self.port = int(runner.addresses[0][1])
         self.url = f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         self._phases = asyncio.create_task(self._go_through_phases(), name="emulator phases")
@@ -143,9 +184,15 @@ async def serve(
             await stopped.wait()
 
 
+def _transports(runner: web.AppRunner) -> list[asyncio.Transport]:
+    """The connections that are open now."""
+    handlers = runner.server.connections if runner.server is not None else []
+    return [handler.transport for handler in handlers if isinstance(handler.transport, asyncio.Transport)]
+
+
 def _calls(state: State) -> tuple[Call, ...]:
     """Every upstream call there is."""
-    runs = RunCalls(state)
+    runs, today = RunCalls(state), TodayCalls(state)
     signal_event, wait_for_event = SignalEvent(state.events), WaitForEvent(state.events, state.faults)
     # A segment is matched before it is decoded, so that the name a%2Fb is one segment.
     run, name = "{id:[^/]+}", "{event_name:[^/]+}"
@@ -153,9 +200,16 @@ def _calls(state: State) -> tuple[Call, ...]:
         Call("stream", "bctrl", "GET", f"/v2/runs/{run}/events/stream", RunEventsStream(state, V2)),
         Call("stream", "bctrl", "GET", f"/v1/runs/{run}/events/stream", RunEventsStream(state, V1)),
         Call("events", "bctrl", "GET", f"/v1/runs/{run}/events", runs.events),
-        Call("runs", "bctrl", "GET", "/v1/runs", runs.runs),
-        Call("run", "bctrl", "GET", f"/v1/runs/{run}", runs.run),
+        Call("runs", "bctrl", "GET", "/v1/runs", by_version(runs.runs, refusing(today.runs))),
+        Call("run", "bctrl", "GET", f"/v1/runs/{run}", by_version(runs.run, refusing(today.run))),
+        Call("run-stream", "bctrl", "GET", f"/v1/runs/{run}/stream", refusing(RunStream(state))),
+        Call("account-stream", "bctrl", "GET", "/v1/events/stream", refusing(AccountStream(state))),
+        Call("account-events", "bctrl", "GET", "/v1/events", refusing(today.events)),
+        Call("account-event", "bctrl", "GET", "/v1/events/{id:[^/]+}", today.event),
         Call("run-wait", "bctrl", "POST", f"/v1/runs/{run}/wait", runs.wait),
+        Call("run-events-wait", "bctrl", "POST", f"/v1/runs/{run}/events/wait", RunEventsWait(state)),
+        *_works(state, "operation"),
+        *_works(state, "invocation"),
         *(
             call
             for prefix in ("", "/api")
@@ -167,8 +221,21 @@ def _calls(state: State) -> tuple[Call, ...]:
     )
 
 
+def _works(state: State, noun: Noun) -> Iterator[Call]:
+    """The calls about operations or invocations; those of invocations have another form and path too."""
+    calls, one = WorkCalls(state, noun), "{id:[^/]+}"
+    yield Call(noun, "bctrl", "GET", f"/v1/{noun}s/{one}", calls.get)
+    yield Call(f"{noun}-wait", "bctrl", "POST", f"/v1/{noun}s/{one}/wait", calls.wait)
+    yield Call(f"{noun}-cancel", "bctrl", "POST", f"/v1/{noun}s/{one}/cancel", calls.cancel)
+    if noun == "invocation":
+        older = f"/v1/runtimes/{{runtime:[^/]+}}/invocations/{one}"
+        yield Call(f"{noun}-wait", "bctrl", "POST", f"{older}/wait", calls.wait_flat)
+        yield Call(f"{noun}-cancel", "bctrl", "POST", f"{older}/cancel", calls.cancel)
+        yield Call(noun, "bctrl", "GET", f"/v1/runs/{{run:[^/]+}}/invocations/{one}", calls.get)
+
+
 def _application(state: State) -> web.Application:
-    application = web.Application(middlewares=[_unknown_routes], client_max_size=MAX_BODY)
+    application = web.Application(middlewares=[_errors], client_max_size=MAX_BODY)
     for call in _calls(state):
         application.router.add_route(call.method, call.path, gated(call, state))
     application.add_routes(Control(state).routes())
@@ -176,11 +243,12 @@ def _application(state: State) -> web.Application:
 
 
 @web.middleware
-async def _unknown_routes(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Says in the provider's words what the framework says in its own."""
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Says in the provider's words what the framework says in its own, and gives every error its shape."""
     try:
-        return await handler(request)
+        answer = await handler(request)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-        return bctrl_error(404, f"Route {request.method} {request.path} not found.", "route.not_found")
+        answer = no_route(request)
     except web.HTTPRequestEntityTooLarge:
-        return bctrl_error(413, f"The body is larger than {MAX_BODY} bytes.", "request.too_large")
+        answer = bctrl_error(413, f"The body is larger than {MAX_BODY} bytes.", "request.too_large")
+    return shaped(answer, request)
