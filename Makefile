@@ -63,6 +63,8 @@ wheel: $(DAEMON)  ## build dist/*.whl
 
 docs: $(DAEMON)  ## write the generated documents again
 	$(BIN)/python -m bridge.settings > docs/configuration.md
+	$(BIN)/python -m bridge.sources docs/operations.md
+	$(BIN)/python -m bridge.normalize > docs/events.md
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) $(WHEEL_VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

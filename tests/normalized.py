@@ -1,14 +1,18 @@
-"""A run's normaliser and the bytes that the log gets of its events. Nothing here is ever sent anywhere."""
+"""A run's normaliser, a signal's, and the bytes that the log gets of its events. Nothing here is ever sent anywhere."""
 
 from datetime import UTC, datetime
 
 from bridge.event import Batch, Event
-from bridge.normalize.run_event import RunStream
+from bridge.http_client import HttpClient
+from bridge.normalize.run_event import AccountStream, RunStream
 from bridge.redis_log.writer import Writer
+from bridge.sources.account import Account
+from bridge.sources.event_wait import EventWait
 
 RUN = "run_123"
 RESOURCE = "https://api.bctrl.ai/runs/run_123"
 STREAM = RunStream(RUN, RESOURCE)
+ACCOUNT = AccountStream("account", "https://api.bctrl.ai")
 RECEIVED = datetime(2026, 11, 21, 12, 0, 0, 250_000, tzinfo=UTC)
 RECEIPT = "2026-11-21T12:00:00.250000Z"
 
@@ -35,3 +39,8 @@ def encoded(event: Event) -> bytes:
     body = writer.seal().events[3]
     assert isinstance(body, bytes)
     return body
+
+
+def signalled(base_url: str, event: str, body: bytes) -> Batch:
+    """What the answer to a wait for a named event becomes."""
+    return EventWait("s", Account("anchor", base_url, {}, HttpClient()), event=event)._signal(body)

@@ -173,6 +173,7 @@ def test_a_current_event_comes_under_its_own_name() -> None:
         {"type": "run.ended", "id": "rse_99", "runId": RUN, "timestamp": "2026-07-27T00:00:09Z", "status": "failed"},
         {"id": RUN, "status": "ended", "category": None, "seq": None},
         {"status": 3, "finishedAt": 1785110409},
+        {"object": "run", "id": RUN, "status": "ended", "endedAt": "2026-10-03T00:00:09Z", "endReason": "idle"},
         {"runId": RUN, "status": "stopped", "finishedAt": "later"},
         {},
     ],
@@ -189,13 +190,37 @@ def test_the_end_has_many_shapes(data: dict[str, Any], name: str) -> None:
     assert event.get("status") == (str(data["status"]) if "status" in data else None)
 
 
-@pytest.mark.parametrize("mark", [{"object": "event"}, {"category": "lifecycle"}, {"seq": 0}, {"seq": 7}])
+@pytest.mark.parametrize(
+    "mark", [{"object": "event"}, {"category": "lifecycle"}, {"kind": "runtime"}, {"seq": 0}, {"seq": 7}]
+)
 def test_an_event_about_the_end_is_no_end(mark: dict[str, Any]) -> None:
     """CONTRACT D.3: a whole Event of type run.ended is an event with its own id, and the stream goes on."""
     data = {"id": "evt_8", "type": "run.ended", "status": "ended", **mark}
     stream = framed(data, event="run.ended", id_="evt_8")
     assert only(stream)["id"] == "evt_8"
     assert (read(stream).state, read(stream).cursor) == (None, "evt_8")
+
+
+@pytest.mark.parametrize(
+    ("times", "time"),
+    [
+        ({"finishedAt": "2026-07-27T00:00:01Z", "endedAt": "2026-07-27T00:00:02Z"}, "2026-07-27T00:00:01Z"),
+        ({"finishedAt": None, "endedAt": "2026-07-27T00:00:02Z"}, "2026-07-27T00:00:02Z"),
+        ({"timestamp": "2026-07-27T00:00:03Z"}, "2026-07-27T00:00:03Z"),
+        ({"finishedAt": "later"}, RECEIPT),
+    ],
+)
+def test_the_end_has_the_time_of_the_end(times: dict[str, Any], time: str) -> None:
+    """What says when the run was over comes first; the frame, a list, an answer and `GET` of the run tell the same."""
+    data = {"type": "run.ended", "id": RUN, "status": "stopped", "category": None, **times}
+    told = only(framed(data, event="run.ended"))
+    assert (told["id"], told["time"]) == ("run_123:ended", time)
+    raw = json.dumps(data).encode()
+    listed = STREAM.record(raw, RECEIVED)
+    assert isinstance(listed, Event)
+    for record in (listed, STREAM.ended(raw, RECEIVED)):
+        again = judged(encoded(record))
+        assert {**again, "recordedtime": told["recordedtime"]} == told
 
 
 def test_a_wrapped_event_about_the_end_is_no_end() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from daemon import Daemon, configuration, stream_source, wait_source
+from daemon import Daemon, configuration, durable_source, stream_source, wait_source
 from judges import complaints, judged, schema
 from servers import RedisServer
 from upstream import CUT, HANG, Upstream, answer, ended, frame, stream
@@ -32,6 +32,8 @@ VALID: dict[str, Any] = {
 RUN = "/v2/runs/r/events/stream"
 GONE = "/v2/runs/gone/events/stream"
 WAIT = "/v1/events/otp/wait"
+WORK = "/v1/operations/w/wait"
+ACCOUNT = "/v1/events/stream"
 
 
 def test_it_is_a_schema() -> None:
@@ -74,7 +76,9 @@ def test_a_missing_attribute_is_refused(name: str) -> None:
         ("time", "2026-06-25 12:00:05Z"),
         ("time", "2026-06-25T12:00:05.Z"),
         ("recordedtime", "now"),
-        ("datacontenttype", "text/plain"),
+        ("datacontenttype", "text/plain"),  # whose data is a string
+        ("datacontenttype", "text/html"),
+        ("datacontenttype", None),
         ("sequence", "1"),
         ("sequence", "0000000000000000000x"),
         ("sequence", "\u0661" * 20),
@@ -98,12 +102,33 @@ def test_data_is_whatever_the_upstream_says(data: object) -> None:
     assert not complaints({**VALID, "data": data})
 
 
+@pytest.mark.parametrize("data", [{}, [], None, 0, True])
+def test_a_text_is_a_string(data: object) -> None:
+    """`data` of text/plain is a JSON string and nothing else."""
+    assert judged(json.dumps({**VALID, "datacontenttype": "text/plain", "data": "Hello"}).encode())
+    assert complaints({**VALID, "datacontenttype": "text/plain", "data": data})
+
+
+@pytest.mark.parametrize("example", schema()["examples"], ids=lambda example: example["type"])
+def test_the_examples_are_events(example: dict[str, Any]) -> None:
+    """Each example is valid by all judges."""
+    assert judged(json.dumps(example).encode()) == example
+
+
+def test_the_examples_of_attributes_are_valid() -> None:
+    """Each example of one attribute may stand in its place."""
+    for name, attribute in schema()["properties"].items():
+        for example in attribute.get("examples", []):
+            assert not complaints({**VALID, name: example}), (name, example)
+
+
 async def test_what_the_daemon_writes_passes(tmp_path: Path, start_server: Callable[..., RedisServer]) -> None:
     """Every kind of event that the daemon puts into the log is valid, and its entry has the four fields in order."""
     server = start_server("valkey")
     expected = {
         "ai.bctrl.navigation", "ai.bctrl.run.ended", "io.anchorbrowser.event.signaled",
-        "dev.runbridge.source.failed", "dev.runbridge.source.gap",
+        "dev.runbridge.source.failed", "dev.runbridge.source.gap", "ai.bctrl.operation.succeeded",
+        "ai.bctrl.message.created", "org.example.message",
     }  # fmt: skip
 
     def entries() -> list[dict[str, str]]:
@@ -113,7 +138,12 @@ async def test_what_the_daemon_writes_passes(tmp_path: Path, start_server: Calla
         upstream.on(RUN, stream(frame("e1", pageId="p", kind="artifact"), frame("e2", name="\u20ac"), ended()))
         upstream.on(GONE, answer(404, {"code": "run.not_found", "error": "no such run"}))
         upstream.on(WAIT, answer(200, rb'{"data":{"code":1e2,"cut":"\ud83d"}}'), CUT, HANG)
+        upstream.on(WORK, answer(200, {"operation": {"id": "w", "status": "succeeded"}, "timedOutWaiting": False}))
+        upstream.on(ACCOUNT, stream(frame("evt_1", "message.created", runId=None, conversationId="conv_1"), then=HANG))
+        upstream.on("/news", stream(b"id: 7\ndata: Hello\n\n", then=HANG))
         sources = stream_source() + stream_source("gone", run="gone") + wait_source(wait_timeout="1s")
+        sources += durable_source("work") + '[sources.all]\naccount = "bctrl"\nkind = "bctrl.events.stream"\n'
+        sources += f'[sources.news]\nkind = "sse"\nurl = "{upstream.url}/news"\ntype_prefix = "org.example."\n'
         config = configuration(server.url, sources, bctrl=upstream.url, anchor=upstream.url, more='grace = "2s"')
         async with Daemon(tmp_path, config) as daemon:
             await wait_until(lambda: {fields["type"] for fields in entries()} >= expected, f"all of {expected}", 20)
@@ -127,5 +157,8 @@ async def test_what_the_daemon_writes_passes(tmp_path: Path, start_server: Calla
         events[event["id"]] = event
     (signal,) = (event for event in events.values() if event["type"].endswith("signaled"))
     assert signal["data"] == {"code": 100.0, "cut": "\ud83d"}
+    news, created = events["7"], events["evt_1"]
+    assert (news["data"], news["datacontenttype"], news["subject"]) == ("Hello", "text/plain", "news")
+    assert created["source"].endswith("/conversations/conv_1")
     first = events["e1"]
     assert (first["category"], first["pageid"], first["runid"]) == ("file", "p", "r")

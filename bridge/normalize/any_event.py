@@ -1,11 +1,11 @@
 """Turns the frames of any event stream into events, by JSON pointers (RFC 6901). Pure: no I/O, no clock."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -16,9 +16,14 @@ from bridge.normalize.run_event import park
 from bridge.normalize.surrogates import paired
 from bridge.sse import Frame
 
-
+Found = msgspec.Raw | None
+"""A JSON text, undecoded: so a number keeps its digits, however many."""
 MAX_UNNAMED = 10_000
 """Different frames without an id that are told apart behind one id."""
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+_NUMBER = frozenset({b"%c" % character for character in b"-0123456789"})
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,11 @@ class AnyStream:
     type_prefix: str
     terminal: str | None
     new_id: Callable[[], str]
+    resumes: bool = False
+    """Where no frame has an id, the one that the pointer finds is the cursor."""
     _unnamed: Counter[str] = field(default_factory=Counter)
+    _named: bool = False
+    _pointed: str = ""
 
     def connected(self) -> None:
         """A new connection begins: what the upstream replays is counted from here."""
@@ -57,8 +66,11 @@ class AnyStream:
         for frame in frames:
             if frame.own_id:
                 self._unnamed.clear()
-            if frame.data:
-                batch.records.append(self._record(frame, received))
+                self._named = True
+            self._pointed = ""
+            batch.records.append(self._record(frame, received))
+            if self._pointed and self.resumes and not self._named:
+                batch.cursor = self._pointed
             if frame.event == self.terminal:
                 batch.state, batch.reason = State.ENDED, ""
                 break
@@ -70,24 +82,26 @@ class AnyStream:
             return park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept")
         try:
             text = data.decode()
-            said = msgspec.json.decode(paired(data))
+            try:
+                said = msgspec.json.decode(paired(data), type=msgspec.Raw)
+            except msgspec.DecodeError:
+                return self._event(frame, None, msgspec.json.encode(text), "text/plain", received)
+            return self._event(frame, said, data, "application/json", received)
         except UnicodeDecodeError:
             return park(frame, "not UTF-8")
-        except RecursionError:
+        except RecursionError:  # also by a pointer, which reads it again a few calls deeper
             return park(frame, "nested too deeply")
-        except msgspec.DecodeError:
-            return self._event(frame, None, msgspec.json.encode(text), "text/plain", received)
-        return self._event(frame, said, data, "application/json", received)
 
-    def _event(self, frame: Frame, said: Any, data: bytes, form: str, received: datetime) -> Event:  # noqa: ANN401  # any JSON
+    def _event(self, frame: Frame, said: Found, data: bytes, form: str, received: datetime) -> Event:
         at = self.pointers
         subject = _text(said, at.subject) or self.subject
+        self._pointed = _text(said, at.id)
         return Event(
-            id=_text(said, at.id) or (frame.id if frame.own_id else "") or self._made_id(frame),
+            id=self._pointed or (frame.id if frame.own_id else "") or self._made_id(frame),
             source=self.resource,
             type=self.type_prefix + (_text(said, at.type) or frame.event),
             subject=subject,
-            time=moment.read(find(said, at.time)) or rfc3339(received),
+            time=_moment(said, at.time) or rfc3339(received),
             datacontenttype=form,
             partitionkey=subject,
             data=msgspec.Raw(data),
@@ -101,23 +115,33 @@ class AnyStream:
         return f"{frame.id}:{digest}:{self._unnamed[digest]}"
 
 
-def find(said: Any, pointer: str | None) -> Any:  # noqa: ANN401  # any JSON
-    """What a pointer points to; None where there is nothing, or no pointer."""
+def find(said: Found, pointer: str | None) -> Found:
+    """What a pointer points to in a JSON text; None where there is nothing, or no pointer."""
     if pointer is None:
         return None
     for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")
-        if isinstance(said, dict):
-            said = said.get(name)
-        elif isinstance(said, list) and name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
-            said = said[int(name)] if len(name) < 10 and int(name) < len(said) else None
+        kind = bytes(said or b"")[:1]
+        if said is not None and kind == b"{":
+            said = _decode_object(said).get(name)
+        elif said is not None and kind == b"[" and _INDEX.fullmatch(name):
+            items = _decode_array(said)
+            said = items[int(name)] if int(name) < len(items) else None
         else:
             return None
     return said
 
 
-def _text(said: Any, pointer: str | None) -> str:  # noqa: ANN401  # any JSON
-    found = find(said, pointer)
-    if isinstance(found, str):
-        return found
-    return str(found) if isinstance(found, int | float) and not isinstance(found, bool) else ""
+def _text(said: Found, pointer: str | None) -> str:
+    """A text, or a number with the digits that the upstream wrote; "" for anything else."""
+    found = bytes(find(said, pointer) or b"")
+    if found.startswith(b'"'):
+        return msgspec.json.decode(found, type=str)
+    return found.decode() if found[:1] in _NUMBER else ""
+
+
+def _moment(said: Found, pointer: str | None) -> str | None:
+    found = bytes(find(said, pointer) or b"")
+    if found.startswith(b'"'):
+        return moment.read(msgspec.json.decode(found, type=str))
+    return moment.read(float(found)) if found[:1] in _NUMBER else None

@@ -4,6 +4,7 @@ Only these few are decoded; everything else stays in the bytes. `docs/events.md`
 each becomes.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -62,43 +63,42 @@ class Unreadable(ValueError):
     """The bytes are no JSON object."""
 
 
-class Reader:
-    """Reads one kind of attributes; made once, since it prepares a decoder."""
+def reader(kind: type[Kind]) -> Callable[[bytes], Kind]:
+    """What reads one kind of attributes; made once, since it prepares a decoder.
 
-    def __init__(self, kind: type[Kind]) -> None:
-        self._kind = kind
-        self._decode = msgspec.json.Decoder(kind).decode
-        self._fields = {field.encode_name: (field.name, field.type) for field in msgspec.structs.fields(kind)}
+    It returns those of one JSON object, however its values are typed, with half a surrogate pair as U+FFFD. Raises
+    Unreadable.
+    """
+    decode = msgspec.json.Decoder(kind).decode
+    names = {field.encode_name: (field.name, field.type) for field in msgspec.structs.fields(kind)}
 
-    def __call__(self, data: bytes) -> Attributes:
-        """The attributes of one JSON object, however its values are typed. Raises Unreadable.
-
-        Half a surrogate pair is read as U+FFFD.
-        """
+    def read(data: bytes) -> Kind:
         if not data.isascii():
             try:
                 data.decode()
             except UnicodeDecodeError:
                 raise Unreadable("not UTF-8") from None
         try:
-            return self._decode(data)
+            return decode(data)
         except (msgspec.DecodeError, RecursionError):
-            return self._leniently(paired(data))
+            return leniently(paired(data))
 
-    def _leniently(self, data: bytes) -> Attributes:
+    def leniently(data: bytes) -> Kind:
         """For an object whose attributes have other types: a number is its text, the rest is left out."""
-        read = self._kind()
+        said = kind()
         for encoded, raw in fields(data).items():
-            name, type_ = self._fields.get(encoded, ("", None))
+            name, type_ = names.get(encoded, ("", None))
             text = bytes(raw)
             if type_ == Raw:
-                setattr(read, name, raw)
+                setattr(said, name, raw)
             elif name and text.startswith(b'"'):
                 value = msgspec.json.decode(raw, type=str)
-                setattr(read, name, _moment(value) if type_ == Moment else value)
+                setattr(said, name, _moment(value) if type_ == Moment else value)
             elif name and text[0] in b"-0123456789":
-                setattr(read, name, _moment(float(text)) if type_ == Moment else text.decode())
-        return read
+                setattr(said, name, _moment(float(text)) if type_ == Moment else text.decode())
+        return said
+
+    return read
 
 
 def fields(data: bytes) -> dict[str, msgspec.Raw]:

@@ -19,6 +19,7 @@ from bridge.normalize.surrogates import paired, verbatim
 
 Noun = Literal["operation", "invocation"]
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "canceled", "timed_out"})
+ACTIVE = frozenset({"queued", "dispatching", "running", "cancelling"})
 
 
 class _Work(attributes.Attributes, rename="camel", gc=False):
@@ -29,7 +30,7 @@ class _Work(attributes.Attributes, rename="camel", gc=False):
     progress: Raw = UNSET
 
 
-_read = attributes.Reader(_Work)
+_read = attributes.reader(_Work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +50,26 @@ class DurableWork:
     resource: str
 
     def answer(self, body: bytes, received: datetime) -> Answer:
-        """The state that the answer tells; its id is the same for the same status and step."""
+        """The state that the answer tells; its id is the same for the same status and step.
+
+        The end by a status that nobody knows is `<work>:<status>:ended`: the work may have been in it before its end.
+        """
         try:
             body.decode()
             said = attributes.fields(paired(body))
             inner = said.get(self.noun)
-            data = verbatim(body, inner) if inner is not None else body
+            data = verbatim(body, inner, self.noun) if inner is not None else body
             work = _read(data)
         except UnicodeDecodeError:
             return Answer(parked("not UTF-8", body, body))
         except Unreadable as error:
             return Answer(parked(str(error), body, body))
         status = work.status
-        if not isinstance(work, _Work) or not status:
+        if not status:
             return Answer(parked(f"no {self.noun} with a status in the answer", body, body))
-        over = status in TERMINAL or (bytes(said.get("waitStatus", b"")) == b'"completed"')
-        step = None if over else _step(work)
-        work.time = _moment(work, over=over)
+        over = status in TERMINAL or (status not in ACTIVE and _done(said, work))
+        step = _step(work) if not over else None if status in TERMINAL else "ended"
+        work.time = _moment(work, over=over) or (received if over else None)
         work.space_id = work.space_id or work.workspace_id
         id_ = ":".join((self.id, status, *([str(step)] if step is not None else [])))
         event = attributes.event(
@@ -74,10 +78,20 @@ class DurableWork:
         return Answer(event, over)
 
 
+def _done(said: dict[str, msgspec.Raw], work: _Work) -> bool:
+    """Whether a status that nobody knows is the last one: the wait says that it has ended, or both it and the work do.
+
+    A status alone never is: sources end for good, and a new word for being at work must not end one.
+    """
+    if bytes(said.get("waitStatus", b"")) == b'"completed"':
+        return True
+    return bytes(said.get("timedOutWaiting", b"")) == b"false" and bool(work.finished_at)
+
+
 def _step(work: _Work) -> int | None:
     try:
         return msgspec.json.decode(bytes(work.progress or b"null"), type=_Progress | None).step
-    except (msgspec.MsgspecError, AttributeError):
+    except (msgspec.MsgspecError, RecursionError, AttributeError):
         return None
 
 

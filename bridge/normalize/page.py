@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from bridge.normalize.surrogates import paired
+from bridge.normalize.surrogates import paired, verbatim
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -23,19 +23,18 @@ def read(body: bytes) -> Page | None:
     """The page of an answer; None where it is none."""
     try:
         body.decode()
-        text = paired(body)  # of the same length, so that a place in it is one in the body
-        said = _decode(text)
+        said = _decode(paired(body))
         items = _decode_list(said["data"])
         following = msgspec.json.decode(said.get("nextCursor", b"null"), type=str | None)
         more = bytes(said.get("hasMore", b"true")) != b"false"
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
         return None
-    return Page(tuple(_verbatim(body, text, items)), (following or "") if more else "")
+    return Page(tuple(_verbatim(verbatim(body, said["data"], "data"), items)), (following or "") if more else "")
 
 
-def _verbatim(body: bytes, text: bytes, items: list[msgspec.Raw]) -> Iterator[bytes]:
-    at = text.index(b'"data"')
+def _verbatim(listed: bytes, items: list[msgspec.Raw]) -> Iterator[bytes]:
+    text, at = paired(listed), 1  # of the same length, so that a place in the one is one in the other
     for item in items:
         at = text.index(item, at)
-        yield body[at : at + len(bytes(item))]
+        yield listed[at : at + len(bytes(item))]
         at += len(bytes(item))

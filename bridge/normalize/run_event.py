@@ -31,7 +31,7 @@ class RunEvent(Attributes, rename="camel", gc=False):
     conversation_id: Text = UNSET
 
 
-read = attributes.Reader(RunEvent)
+read = attributes.reader(RunEvent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ class RunStream:
         id_ = said.id or (frame.id if frame.own_id else "") or resume
         if id_ and said.type:
             return self._event(data, said, id_, said.type, received), resume
+        promised = promised or said.object == "event"  # a whole Event (CONTRACT D.3), whatever its frame is called
         alive_only = not promised or (frame.event == "message" and _only_time(data))
         return None if alive_only else park(frame, "no type" if id_ else "no id"), ""
 
@@ -143,7 +144,7 @@ def _about(said: Attributes) -> tuple[str, str] | None:
 def _inner(data: bytes, wrapper: Attributes) -> bytes | None:
     """The bytes of the event inside a `runtime.event` wrapper; None where there is no object inside."""
     inner = wrapper.event
-    return verbatim(data, inner) if inner and bytes(inner).startswith(b"{") else None
+    return verbatim(data, inner, "event") if inner and bytes(inner).startswith(b"{") else None
 
 
 def _is_event(said: Attributes) -> bool:

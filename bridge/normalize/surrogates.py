@@ -11,6 +11,8 @@ _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|(u[dD][89a-fA-F][\da-fA-F]{2})|.)", re.DOTALL
 )
 """One escape of a JSON text, a surrogate pair as one; group 1 is half of a pair, alone."""
+_TOKEN = re.compile(rb'([][{}])|("[^"\\]*(?:\\.[^"\\]*)*")(\s*:\s*)?', re.DOTALL)
+"""What tells where the members of a JSON text are: a bracket (group 1), or a string (2) and the colon behind it (3)."""
 
 
 def paired(text: bytes) -> bytes:
@@ -18,7 +20,20 @@ def paired(text: bytes) -> bytes:
     return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], text)
 
 
-def verbatim(text: bytes, part: msgspec.Raw) -> bytes:
-    """The bytes of `text` that `part` was decoded from, by way of `paired(text)` or not."""
-    at = paired(text).index(part)
+def verbatim(text: bytes, part: msgspec.Raw, name: str) -> bytes:
+    """The bytes of `text` that its member `name` was decoded from, as `part`, by way of `paired(text)`."""
+    if rb"\ufffd" not in bytes(part):
+        return bytes(part)
+    at = _place(text, name)  # not where `part` is found first: what stood there may have been another surrogate
     return text[at : at + len(bytes(part))]
+
+
+def _place(text: bytes, name: str) -> int:
+    """Where the value of a JSON object's member begins; of the last one of that name."""
+    depth = at = 0
+    for token in _TOKEN.finditer(text):
+        if token[1]:
+            depth += 1 if token[1] in b"[{" else -1
+        elif depth == 1 and token[3] and msgspec.json.decode(paired(token[2])) == name:
+            at = token.end()
+    return at
