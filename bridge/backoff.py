@@ -56,10 +56,13 @@ class Pace:
         """All is well: the next failure is a first one again."""
         self._delays = self._fresh()
 
-    def after_progress(self, now: float) -> float:
-        """The connection brought new events before it ended: reset the backoff, reconnect within the budget."""
+    def after_progress(self, now: float, floor: float = 0.0) -> float:
+        """The connection brought new events before it ended: reset the backoff, reconnect within the budget.
+
+        `floor`, the stream's `retry`, is the least wait.
+        """
         self.reset()
-        return self._budget.spend(now)
+        return max(self._budget.spend(now), min(floor, self._longest))
 
     def after_failure(self, retry_after: float | None = None, floor: float = 0.0) -> float:
         """The connection brought nothing. `floor`, the stream's `retry`, only lengthens the backoff.

@@ -64,7 +64,9 @@ class _Waits:
         await self._armed(armed=False)
 
     async def _admitted(self) -> bool:
-        """False if the bridge stops before the account may ask: nothing is armed meanwhile."""
+        """False if the bridge stops before the account may ask: nothing is armed while it has to be quiet."""
+        if self._source.quiet:
+            await self._armed(armed=False)
         await self._stop.before(self._source.admit())
         return not self._stop.is_set()
 

@@ -81,6 +81,8 @@ class Batch:
     reason: str = ""
     bookmark: str | None = None
     """What the source keeps beside its cursor, a text of its own; None leaves what is stored, "" drops it."""
+    lost: str = ""
+    """Not empty where the records only say that something may be missing here, and why."""
     broken: str = ""
     """Not empty where the upstream said, after these records, that it can't go on."""
 

@@ -7,6 +7,7 @@ from bridge.backoff import Pace
 from bridge.errors import CursorRefused, Fenced, Moved, SourceError, SourceRefused
 from bridge.event import Batch, State
 from bridge.facts import (
+    LossPossible,
     SourceConnected,
     SourceEnded,
     SourceFailed,
@@ -53,7 +54,11 @@ async def _connection(source: Source, writer: Writer, pace: Pace, observe: Obser
                 if not connected:
                     connected = True
                     await _connected(source, writer, observe)
-                progress += await writer.add(batch)
+                new = await writer.add(batch)
+                if batch.lost:
+                    observe(LossPossible(source.id, batch.lost))
+                else:
+                    progress += new
                 if batch.state is State.ENDED:
                     return 0.0
     except SourceRefused as refused:
@@ -62,11 +67,11 @@ async def _connection(source: Source, writer: Writer, pace: Pace, observe: Obser
     except CursorRefused as lost:
         if await _gap(source, writer, lost.reason, observe):
             return source.recheck
-        reason = lost.reason
+        reason, progress = lost.reason, 0  # what is read in the cursor's place does not make refusing it a success
     except SourceError as error:
         reason, retry_after = error.reason, error.retry_after
     if progress and not retry_after:
-        delay = pace.after_progress(asyncio.get_running_loop().time())
+        delay = pace.after_progress(asyncio.get_running_loop().time(), source.floor)
     else:
         delay = pace.after_failure(retry_after, source.floor)
     observe(SourceInterrupted(source.id, reason, delay, progress > 0))
@@ -82,9 +87,9 @@ async def _connected(source: Source, writer: Writer, observe: Observe) -> None:
 async def _gap(source: Source, writer: Writer, reason: str, observe: Observe) -> bool:
     """Record that the stored cursor is of no use, once per change; True where a person has to act."""
     position = writer.position
-    if (position.state, position.reason) == (State.FAILED, reason):
-        return True
     batch, action = source.gap(reason, position)
+    if batch.state is State.FAILED and (position.state, position.reason) == (State.FAILED, reason):
+        return True
     await writer.add(batch)
     observe(SourceGap(source.id, position.cursor or "", reason, action))
     if batch.state is State.FAILED:

@@ -42,6 +42,11 @@ class Source(Protocol):
         """The batch that records a cursor's end and goes on as `on_gap` says; and what that is."""
         ...
 
+    @property
+    def quiet(self) -> bool:
+        """True while its account is asked to leave the upstream alone."""
+        ...
+
     async def admit(self) -> None:
         """Return when its account may ask the upstream once more."""
         ...

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from waiting import wait_until
 
 BCTRL_KEY = "bctrl-key-8c1f5d"
 ANCHOR_KEY = "anchor-key-77e02b"
+KEYS = {"bctrl": BCTRL_KEY, "anchor": ANCHOR_KEY}
 STOP_TIMEOUT = 20.0
 """Seconds from a signal to the end of a process, whatever its grace."""
 
@@ -35,21 +36,35 @@ def package() -> Path:
 
 
 def configuration(
-    redis: str, sources: str, *, prefix: str = "bridge", bctrl: str = "", anchor: str = "", more: str = ""
-) -> str:
-    """A configuration on this Redis with accounts at these base URLs; `more` are keys of the top level."""
-    accounts = [
-        f'[accounts.{name}]\nprovider = "{name}"\nbase_url = "{url}"\napi_key = "{key}"'
-        for name, url, key in (("bctrl", bctrl, BCTRL_KEY), ("anchor", anchor, ANCHOR_KEY))
-        if url
-    ]
+    redis: str, sources: str, *, prefix: str = "bridge", bctrl: str = "", anchor: str = "", more: str = "",
+    accounts: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:  # fmt: skip
+    """A configuration on this Redis with accounts at these base URLs; `more` are keys of the top level.
+
+    `accounts` are others beside them, by name: a `provider`, whose key they get, and any further keys.
+    """
+    bases = {"bctrl": {"provider": "bctrl", "base_url": bctrl}, "anchor": {"provider": "anchor", "base_url": anchor}}
+    found = {**{name: keys for name, keys in bases.items() if keys["base_url"]}, **(accounts or {})}
     tables = [f'[redis]\nurl = "{redis}"', f'[log]\nprefix = "{prefix}"', '[http]\nlisten = ""']
-    return "\n".join([more, *tables, *accounts, sources])
+    named = [_table("accounts", name, {"api_key": KEYS[keys["provider"]], **keys}) for name, keys in found.items()]
+    return "\n".join([more, *tables, *named, sources])
 
 
 def stream_source(id_: str = "s", *, run: str = "r", **keys: Any) -> str:
     """A source of kind bctrl.run-events.stream."""
     return _source(id_, {"account": "bctrl", "kind": "bctrl.run-events.stream", "run": run, **keys})
+
+
+def run_wait_source(id_: str = "s", *, run: str = "r", **keys: Any) -> str:
+    """A source of kind bctrl.run-events.wait; its waits last a second unless told."""
+    named = {"account": "bctrl", "kind": "bctrl.run-events.wait", "run": run}
+    return _source(id_, {**named, "wait_timeout": "1s", **keys})
+
+
+def durable_source(id_: str = "s", *, noun: str = "operation", work: str = "w", **keys: Any) -> str:
+    """A source of kind bctrl.operation.wait or bctrl.invocation.wait; its waits last a second unless told."""
+    named = {"account": "bctrl", "kind": f"bctrl.{noun}.wait", noun: work}
+    return _source(id_, {**named, "wait_timeout": "1s", **keys})
 
 
 def wait_source(id_: str = "w", *, event: str = "otp", **keys: Any) -> str:
@@ -59,8 +74,12 @@ def wait_source(id_: str = "w", *, event: str = "otp", **keys: Any) -> str:
 
 
 def _source(id_: str, keys: dict[str, Any]) -> str:
-    # a JSON text or list of texts is TOML too
-    return "\n".join([f'[sources."{id_}"]', *(f"{name} = {json.dumps(value)}" for name, value in keys.items()), ""])
+    return _table("sources", id_, keys)
+
+
+def _table(section: str, name: str, keys: Mapping[str, Any]) -> str:
+    # a JSON text, number or list of texts is TOML too
+    return "\n".join([f'[{section}."{name}"]', *(f"{key} = {json.dumps(value)}" for key, value in keys.items()), ""])
 
 
 class Daemon:

@@ -68,6 +68,7 @@ class Upstream:
     floor = 0.0
     resource = RESOURCE
     scope = ""
+    quiet = False
 
     def __init__(self, id_: str) -> None:
         self.id = id_

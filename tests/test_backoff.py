@@ -4,10 +4,10 @@ from itertools import islice
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.backoff import RETRY_AFTER_CAP, Budget, Pace, delays
+from bridge.backoff import RETRY_AFTER_CAP, Budget, Pace, Rate, delays
 
 
 class Highest(Random):
@@ -33,6 +33,7 @@ def test_ceiling_doubles_to_the_longest() -> None:
     assert list(islice(delays(Highest(), first=0.05, longest=2.0), 7)) == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
 
 
+@settings(deadline=None)
 @given(st.integers())
 def test_delays_stay_within_bounds(seed: int) -> None:
     """Whatever chance says, a delay lies between one and thirty seconds and below its ceiling."""
@@ -115,3 +116,27 @@ def test_the_streams_retry_only_lengthens() -> None:
     """The `retry` of a stream is the least wait after a failure, and itself at most the longest delay."""
     assert [Pace(Lowest()).after_failure(floor=floor) for floor in (0.0, 0.5, 7.0, 3600.0)] == [1, 1, 7, 30]
     assert Pace(Highest()).after_failure(floor=1.5) == 2
+
+
+def test_rate_is_a_second_at_once_then_evenly() -> None:
+    """After a quiet second that second's requests may go at once; all others take their place in the line."""
+    rate = Rate(8)  # an eighth is exact
+    first = [rate.reserve(1000.0) for _ in range(25)]
+    assert first[:9] == [0.0] * 9, "those of the second that is over, and the one that is due"
+    assert first[9:] == [at / 8 for at in range(1, 17)]
+    assert [rate.reserve(1002.0), rate.reserve(1002.0)] == [0.125, 0.25]
+    assert [rate.reserve(1100.0) for _ in range(10)] == [0.0] * 9 + [0.125], "a long pause saves up no more"
+
+
+@settings(deadline=None)
+@given(st.floats(0.5, 5000), st.lists(st.floats(0, 5), min_size=2, max_size=60))
+def test_rate_holds_over_any_time(per_second: float, pauses: list[float]) -> None:
+    """However requests come, any stretch of time has no more than its share, a second's share and one."""
+    rate, now, goes = Rate(per_second), 0.0, []
+    for pause in pauses:
+        now += pause
+        goes.append(now + rate.reserve(now))
+    assert goes == sorted(goes)
+    for at, start in enumerate(goes):
+        for count, end in enumerate(goes[at:], 1):
+            assert count <= (end - start + 1) * per_second + 1 + 1e-6

@@ -12,6 +12,8 @@ from servers import RedisServer
 from upstream import COMMENT, CUT, HANG, HEARTBEAT, SSE, Upstream, answer, ended, frame, stream
 from waiting import wait_until
 
+from bridge.sources.event_stream import LINGER
+
 V2 = "/v2/runs/{}/events/stream"
 PATH = V2.format("r")
 
@@ -118,10 +120,25 @@ async def test_end_of_a_run_is_for_good(daemon: Callable[..., Daemon], upstream:
         assert await running.stop() == 0
         running.start()
         await running.line("source.ended", source="s", count=2)
-        await never(lambda: len(upstream.of(PATH)) > 1, "a request for a run that is over", 1.0)
+        await never(lambda: len(upstream.of(PATH)) > 1, "a request for a run that is over", 0.5)
     last = log.events()[-1]
     assert (last["type"], last["subject"], last["time"]) == ("ai.bctrl.run.ended", "r", "2026-06-25T12:01:00Z")
     assert last["data"]["status"] == "stopped"
+
+
+async def test_late_events_are_kept(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
+    """What a stream brings within a second after `run.ended` is stored, and the source ends however the stream does."""
+    upstream.on(V2.format("open"), stream(frame("o1") + ended("open") + frame("o2"), 0.1, frame("o3"), then=HANG))
+    upstream.on(V2.format("cut"), stream(frame("c1"), ended("cut"), 0.1, frame("c2"), then=CUT))
+    async with daemon(stream_source("open", run="open"), stream_source("cut", run="cut")) as running:
+        for run in ("open", "cut"):
+            await log.state("ended", run)
+        assert running.lines("source.interrupted") == []
+    kept = {run: [id_ for id_ in log.ids() if id_.startswith(run[0])] for run in ("open", "cut")}
+    assert kept == {"open": ["o1", "open:ended", "o2", "o3"], "cut": ["c1", "cut:ended", "c2"]}
+    lasted = {request.path: (request.until or 0.0) - request.at for request in upstream.requests}
+    assert lasted[V2.format("open")] >= LINGER
+    assert len(upstream.requests) == 2
 
 
 async def test_end_is_fetched_again_from_an_empty_redis(
@@ -167,14 +184,16 @@ async def test_unreadable_records_are_parked(daemon: Callable[..., Daemon], upst
 
 async def test_another_refusal_is_another_event(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
     """Each change of the reason is an event, over a restart too; the same reason again is none."""
+    refused = "{}: the key was refused; correct the account's api_key, or headers"
     upstream.on(PATH, answer(401), answer(403))
     async with daemon(stream_source(recheck="1s")) as running:
         await upstream.asked(PATH, 3)
         running.kill()
         running.start()
         await upstream.asked(PATH, 4)
-        await running.line("source.failed", reason="403", count=2)
-    assert [data["status"] for data in log.data("source.failed")] == [401, 403]
+        await running.line("source.failed", reason=refused.format(403), count=2)
+    failed = [(data["status"], data["reason"]) for data in log.data("source.failed")]
+    assert failed == [(401, refused.format(401)), (403, refused.format(403))]
 
 
 async def test_any_id_resumes(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:

@@ -20,7 +20,8 @@ from bridge.emulator import Emulator, Options
 from bridge.errors import OutcomeUnknown
 from bridge.event import Position
 from bridge.http_client import HttpClient
-from bridge.sources.account import Account, segment
+from bridge.normalize.resource import segment
+from bridge.sources.account import Account
 from bridge.sources.event_wait import MARGIN, EventWait
 
 WAIT = "/v1/events/{}/wait"
@@ -38,7 +39,7 @@ async def test_client_waits_longer_than_the_server() -> None:
     assert MARGIN == 15.0
     async with Upstream() as silent, HttpClient() as client:
         silent.on(PATH, HANG)
-        account = Account("anchor", "anchor", silent.url, ANCHOR_KEY, client)
+        account = Account("anchor", silent.url, {"anchor-api-key": ANCHOR_KEY}, client)
         source = EventWait("w", account, event="otp", wait_timeout=0.5 - MARGIN)  # so that it is half a second here
         with pytest.raises(OutcomeUnknown, match="no byte within the time allowed"):
             await anext(source.batches(Position()))

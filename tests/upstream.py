@@ -53,6 +53,12 @@ class Request:
         """Where the reader goes on from: the parameter `cursor` and the header `Last-Event-ID`."""
         return dict(self.query).get("cursor"), self.headers.get("last-event-id")
 
+    @property
+    def said(self) -> dict[str, Any]:
+        """The body's JSON object."""
+        found: dict[str, Any] = json.loads(self.body)
+        return found
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -173,8 +179,17 @@ async def _pass(part: float | asyncio.Event) -> None:
 
 def frame(id_: str, type_: str = "navigation", **fields: Any) -> bytes:
     """A `run.event` frame as CONTRACT A.5 shows it."""
-    data = {"id": id_, "runId": "r", "type": type_, "time": "2026-06-25T12:00:00.000Z", **fields}
-    return f"event: run.event\nid: {id_}\ndata: {json.dumps(data)}\n\n".encode()
+    return f"event: run.event\nid: {id_}\ndata: {json.dumps(happened(id_, type_, **fields))}\n\n".encode()
+
+
+def happened(id_: str, type_: str = "navigation", **fields: Any) -> dict[str, Any]:
+    """An event of a run, with the members that every generation of the API has."""
+    return {"id": id_, "runId": "r", "type": type_, "time": "2026-06-25T12:00:00.000Z", **fields}
+
+
+def waited(event: Any = None, **members: Any) -> Script:
+    """An answer of a run's wait as CONTRACT A.3 shows it: with an event, or else timed out; its cursor is a member."""
+    return answer(200, {"event": event, "timedOut": event is None, **members})
 
 
 def ended(run: str = "r") -> bytes:
@@ -251,7 +266,8 @@ class Upstream:
             talk.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
         for writer in talks.values():  # a talk that was cancelled before it began has not closed its own
-            await _close(writer)
+            with contextlib.suppress(asyncio.CancelledError):  # one that was cancelled while it closed
+                await _close(writer)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talk = asyncio.create_task(self._talk(reader, writer))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from random import Random
+from urllib.parse import parse_qsl
 
 from bridge.backoff import RETRY_AFTER_CAP, Rate
 from bridge.clock import now
@@ -16,6 +17,8 @@ from bridge.stop import nap
 
 ASIDE = 30.0
 """Seconds that a call beside the stream or the wait may take: a page of a list, the state of a run."""
+SHORTEST = 8
+"""Characters of a query's value that is hidden by itself: a shorter one is no token, but part of many a word."""
 
 
 class Account:
@@ -30,6 +33,7 @@ class Account:
         self.name = name
         self.base_url = base_url
         self._credentials = credentials
+        self._secrets = _secrets(base_url, credentials)
         self._client = client
         self._rate = Rate(rate)
         self._quiet_until = 0.0
@@ -40,11 +44,15 @@ class Account:
         return below(self.base_url, *segments)
 
     def hide(self, said: bytes) -> bytes:
-        """What the upstream said, without this account's key: an error message may repeat it."""
-        for header in self._credentials.values():
-            secret = header.removeprefix("Bearer ").encode()
-            said = said.replace(secret, b"***") if secret else said
+        """What the upstream said, without this account's key or its URL's query: an error message may repeat them."""
+        for secret in self._secrets:
+            said = said.replace(secret, b"***")
         return said
+
+    @property
+    def quiet(self) -> bool:
+        """True while a Retry-After keeps all of the account from asking."""
+        return self._quiet_until > asyncio.get_running_loop().time()
 
     async def admit(self) -> None:
         """Return when one more request may go out: the account is not asked to be quiet, and its rate allows it."""
@@ -103,3 +111,11 @@ class Account:
 
     def __repr__(self) -> str:
         return f"Account({self.name!r}, {self.base_url!r})"
+
+
+def _secrets(url: str, credentials: Mapping[str, str]) -> list[bytes]:
+    """The headers' values, with their scheme (`Bearer`) and without, and the query; a longer one comes first."""
+    query = url.partition("?")[2]
+    values = [value for _, value in parse_qsl(query) if len(value) >= SHORTEST]
+    headers = [part for header in credentials.values() for part in (header, header.partition(" ")[2])]
+    return sorted((secret.encode() for secret in {query, *values, *headers} if secret), key=len, reverse=True)

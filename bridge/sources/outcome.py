@@ -68,17 +68,20 @@ class Row:
     advice: str = ""
 
 
-UNSERVED = "this API version is not served here: correct `api`, `version` or `kind`, or the account's base_url"
+UNSERVED = "this API version is not served here: correct `api`, `version` or `kind`, or base_url or url"
 _CURSOR_CODES = {"event.not_found", "SUBSCRIPTION_GONE"}
 _UNSERVED_CODES = {"route.not_found", "request.version_unsupported"}
-_CURSOR_WORDS = re.compile(r"cursor|last-event-id|\bafter\b", re.IGNORECASE)
+_CURSOR_WORDS = re.compile(r"""(?:cursor|last-event-id|["'`]after["'`]|^after\b)(?!=)""", re.IGNORECASE)
+"""Neither "try again after a minute" nor an address that is repeated (`?cursor=...`) is about the cursor."""
 
 
 def _about_cursor(answer: Answer) -> bool:
     said = answer.said
-    if not answer.cursor or not 400 <= answer.status < 500 or answer.status in {401, 403, 429}:
+    if not answer.cursor or not 400 <= answer.status < 500 or answer.status in {401, 403, 408, 425, 429}:
         return False
-    named = said.code in _CURSOR_CODES or bool(_CURSOR_WORDS.search(f"{said.code} {said.message}"))
+    if said.code in _UNSERVED_CODES:
+        return False
+    named = said.code in _CURSOR_CODES or any(map(_CURSOR_WORDS.search, (said.code, said.message)))
     return answer.status == 410 or (named and said.form not in {"html", "empty"})
 
 
@@ -92,13 +95,14 @@ TABLE = (
     Row("502 and 504 of a call that consumes", lambda answer: answer.consuming and answer.status in {502, 504},
         Means.UNKNOWN),
     Row("4xx that names the cursor, 410 to a cursor", _about_cursor, Means.GAP),
-    Row("`route.not_found`, `request.version_unsupported`, 404 without JSON, 405", _unserved, Means.RECHECK, UNSERVED),
+    Row("`route.not_found`, `request.version_unsupported`, 405, 404 or 501 with HTML or text", _unserved,
+        Means.RECHECK, UNSERVED),
     Row("408, 409, 425, 429", lambda answer: answer.status in {408, 409, 425, 429}, Means.RETRY),
     Row("5xx", lambda answer: answer.status >= 500, Means.RETRY),
     Row("3xx", lambda answer: 300 <= answer.status < 400, Means.RECHECK,
-        "a redirect to another origin is not followed; correct base_url"),
+        "a redirect to another origin is not followed; correct base_url or url"),
     Row("401, 403", lambda answer: answer.status in {401, 403}, Means.RECHECK,
-        "the key was refused; correct the account's api_key"),
+        "the key was refused; correct the account's api_key, or headers"),
     Row("404", lambda answer: answer.status == 404, Means.RECHECK),
     Row("400, 422 and other 4xx", lambda answer: answer.status >= 400, Means.RECHECK),
     Row("204 where a stream was expected", lambda answer: answer.status == 204 and answer.stream, Means.RECHECK,
