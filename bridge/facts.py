@@ -81,7 +81,7 @@ class SourceGap(Fact):
 
 @dataclass(frozen=True, slots=True)
 class LossPossible(Fact):
-    """A consuming call ended without an answer."""
+    """A consuming call ended without an answer, or a stream that has told no id was connected to once more."""
 
     source: str
     reason: str

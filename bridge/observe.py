@@ -90,7 +90,7 @@ class Observer:
         self._attempts = counter("webhook_attempts", "Webhook requests.", "destination", "outcome")
         self._dead = counter("webhook_dead_letters", "Events given up.", "destination")
         self._gaps = counter("source_gaps", "Stored cursors that could not be used any more.", "source")
-        self._losses = counter("possible_losses", "Waits that ended without an answer.", "source")
+        self._losses = counter("possible_losses", "Waits without an answer, connections without a cursor.", "source")
         self._missing = counter("entries_missing", "Unsettled entries gone from the log.", "destination")
         self._unsettled = counter("trimmed_unsettled", "Entries trimmed by max_entries before they were settled.")
         self._append = Histogram(

@@ -7,11 +7,19 @@ import asyncio
 import contextlib
 from enum import Enum, auto
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
-from servers import RedisServer
 from waiting import wait_until
+
+
+class Server(Protocol):
+    """What the proxy stands before."""
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        ...
 
 
 class Answers(Enum):
@@ -27,7 +35,7 @@ class Answers(Enum):
 class Proxy:
     """Listens on a port of the loopback; `url` is where clients connect instead of the server."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
         self._listener: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -44,7 +52,8 @@ class Proxy:
     def url(self) -> str:
         """The server's URL, by way of this proxy."""
         assert self._listener is not None
-        return f"redis://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        scheme = urlsplit(self._server.url).scheme.replace("unix", "redis")
+        return f"{scheme}://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
 
     @property
     def answers(self) -> Answers:

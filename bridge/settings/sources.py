@@ -19,6 +19,9 @@ _EARLIEST = (
 )
 _GAP = "What to do when the upstream no longer knows the stored cursor: "
 _ON_GAP = f"{_GAP}`backfill` reads what was missed through the list call; {_EARLIEST}"
+_OLDER = (
+    " What is older than now is told by `time_pointer`; without one, `now` takes whatever is sent without a cursor."
+)
 _VERSION = (
     "The generation of the API, sent as `BCTRL-Version`. Empty sends none, for accounts that are still on the "
     "generation before it."
@@ -219,7 +222,10 @@ class Sse(Source):
     ] = {}
     """Files that hold a header's value each: `header_files.Authorization = "secrets/news"`; read once, at start."""
     cursor_query: forms.Ascii | None = None
-    """The name of a query parameter that gets the cursor, besides the header `Last-Event-ID`."""
+    """The name of a query parameter that gets the cursor, besides the header `Last-Event-ID`.
+
+    With `id_pointer` too, a stream whose frames have no ids goes on after the ids of its data.
+    """
     id_pointer: forms.Pointer | None = None
     """Where an event's id is."""
     type_pointer: forms.Pointer | None = None
@@ -231,8 +237,8 @@ class Sse(Source):
     type_prefix: forms.Prefix = ""
     """Put before an event's type."""
     terminal_event: forms.Label | None = None
-    """An event of this name ends the source."""
-    on_gap: forms.OnGapOfSse = Field(default="earliest", description=f"{_GAP}{_EARLIEST}")
+    """An event of this name (the frame's `event:`) ends the source; nothing behind it is read."""
+    on_gap: forms.OnGapOfSse = Field(default="earliest", description=f"{_GAP}{_EARLIEST}{_OLDER}")
     idle_timeout: forms.Waiting = 60.0
     """A connection that brings no byte for this long is dead and is replaced."""
     max_event_bytes: forms.EventBytes = 8 * forms.MIB
