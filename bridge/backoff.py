@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Iterator
 from random import Random
 
+STABLE = 30.0
+"""Seconds that a connection has to stand for, so that its end says nothing bad about the upstream."""
 RETRY_AFTER_CAP = 300.0
 """Seconds: no upstream may silence a source for longer by its Retry-After (CONTRACT F.6)."""
 
@@ -64,11 +66,15 @@ class Pace:
         self.reset()
         return max(self._budget.spend(now), min(floor, self._longest))
 
-    def after_failure(self, retry_after: float | None = None, floor: float = 0.0) -> float:
+    def after_failure(self, retry_after: float | None = None, floor: float = 0.0, stood: float = 0.0) -> float:
         """The connection brought nothing. `floor`, the stream's `retry`, only lengthens the backoff.
+
+        After one that `stood` for STABLE seconds it is a first failure again.
 
         A `retry_after` of more than nothing takes its place: capped, and no shorter than the first delay.
         """
+        if stood >= STABLE:
+            self.reset()
         delay = max(next(self._delays), min(floor, self._longest))
         if retry_after is None or retry_after <= 0:
             return delay

@@ -47,7 +47,8 @@ async def _follow(source: Source, writer: Writer, pace: Pace, observe: Observe, 
 async def _connection(source: Source, writer: Writer, pace: Pace, observe: Observe) -> float:
     """One connection, from its opening to its end; the seconds to wait before the next."""
     progress, retry_after, reason = 0, None, "the upstream closed the connection"
-    connected = False
+    connected, clock = False, asyncio.get_running_loop().time
+    started = clock()
     try:
         async with aclosing(source.batches(writer.position)) as batches:
             async for batch in batches:
@@ -71,9 +72,9 @@ async def _connection(source: Source, writer: Writer, pace: Pace, observe: Obser
     except SourceError as error:
         reason, retry_after = error.reason, error.retry_after
     if progress and not retry_after:
-        delay = pace.after_progress(asyncio.get_running_loop().time(), source.floor)
+        delay = pace.after_progress(clock(), source.floor)
     else:
-        delay = pace.after_failure(retry_after, source.floor)
+        delay = pace.after_failure(retry_after, source.floor, clock() - started)
     observe(SourceInterrupted(source.id, reason, delay, progress > 0))
     return delay
 
