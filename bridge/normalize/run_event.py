@@ -105,7 +105,8 @@ class RunStream:
         return attributes.event(data, said, received, self.resource, self.run, id_, PREFIX + type_, run)
 
     def _ended(self, data: bytes, said: Attributes, received: datetime) -> Event:
-        said.time = said.finished_at or said.ended_at or said.time
+        # not its creation, which a run also tells
+        said.time = said.finished_at or said.ended_at or said.time or said.timestamp or received
         return self._event(data, said, f"{said.run_id or self.run}:ended", "run.ended", received)
 
 

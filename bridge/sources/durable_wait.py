@@ -13,8 +13,9 @@ from bridge.backoff import delays
 from bridge.clock import now
 from bridge.errors import HttpError, SourceError
 from bridge.event import Batch, Parked, Position, State
-from bridge.normalize.durable_work import DurableWork, Noun
+from bridge.normalize.durable_work import Answer, DurableWork, Noun
 from bridge.normalize.resource import below
+from bridge.normalize.run_event import parked
 from bridge.sources.account import Account
 from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
 from bridge.sources.subscription import Subscription, clock
@@ -26,6 +27,8 @@ MAX_BODY = 8 << 20
 """Bytes of an answer; a longer one is parked with its beginning."""
 TOO_EARLY = 0.5
 """An answer without news before this part of the time asked for is no time-out, and is slowed down."""
+PACE = 1.0
+"""Seconds from one wait that brought nothing to the next, at least (CONTRACT F.26)."""
 
 
 def resource(base_url: str, noun: Noun, id_: str) -> str:
@@ -51,17 +54,20 @@ class DurableWait(Subscription):
         slow = delays(Random())
         while True:
             started = clock()
-            answer = self._reads.answer(await self._ask(), now())
+            body = await self._ask()
+            answer = self._reads.answer(body, now()) if len(body) <= MAX_BODY else _oversized(body)
             record = answer.record
             if isinstance(record, Parked):
                 yield Batch([record])
                 raise SourceError(f"an answer could not be read: {record.reason}")
             news = record.id not in position.known
-            yield Batch([record], state=State.ENDED if answer.over else None)
+            yield Batch([record] if news else [], state=State.ENDED if answer.over else None)
             if answer.over:
                 return
-            if news or clock() - started >= self._timeout * TOO_EARLY:
+            took = clock() - started
+            if news or took >= self._timeout * TOO_EARLY:
                 slow = delays(Random())
+                await nap(0.0 if news else max(0.0, PACE - took))
             else:
                 await nap(next(slow))
 
@@ -73,8 +79,12 @@ class DurableWait(Subscription):
                 "POST", self._url, headers=headers, body=self._body, total=self._timeout + MARGIN
             ) as response:
                 if response.status == 200:
-                    return await response.read(MAX_BODY)
+                    return await response.read(MAX_BODY + 1)
                 said = self.account.hide(await response.read(ERROR_BODY))
         except HttpError as error:
             raise unanswered(error, consuming=False) from error
         raise refusal(response.status, response.headers, said, now())
+
+
+def _oversized(body: bytes) -> Answer:
+    return Answer(parked(f"oversized: the first {MAX_BODY} bytes are kept", body[:MAX_BODY], body))

@@ -76,7 +76,7 @@ class EventWait(Subscription):
             return _park(f"oversized: more than {MAX_BODY} bytes", body[:MAX_BODY])
         try:
             body.decode()
-            data = verbatim(body, msgspec.json.decode(paired(body), type=_Answer).data)
+            data = verbatim(body, msgspec.json.decode(paired(body), type=_Answer).data, "data")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return _park(f"no signal in the answer: {error}", body)
         received = rfc3339(now())

@@ -1,14 +1,15 @@
 """`bctrl.run-events.wait`: `POST /v1/runs/{id}/events/wait`, a long-poll for a run's next event.
 
 Waits one after the other, each after the cursor of the last answer; a null cursor never replaces one. An answer that
-brings nothing too soon, or the same again, is slowed down (CONTRACT F.7). Refuses to keep a run open that is over.
+brings nothing too soon, or the same again, is slowed down (CONTRACT F.7). Refuses to go on for ever with a run that is
+over: a look at the run after a wait that brought nothing tells.
 """
 
 import re
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import msgspec
@@ -22,6 +23,7 @@ from bridge.normalize.attributes import Unreadable, fields
 from bridge.normalize.run_event import RunStream, parked
 from bridge.normalize.surrogates import paired, verbatim
 from bridge.sources.account import Account
+from bridge.sources.bookmark import Bookmark
 from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
 from bridge.sources.run_events_stream import resource
 from bridge.sources.run_list import run_list
@@ -33,9 +35,13 @@ from bridge.stop import nap
 MARGIN = 15.0
 """Seconds that the client waits longer than the server was asked to (CONTRACT F.5)."""
 SHORT = 1.0
-"""Seconds of a wait that only asks whether there is something."""
+"""Seconds of the wait for what came late, once the run is over (CONTRACT F.13)."""
+GLANCE = 0.001
+"""Seconds of a wait that is only made for its cursor."""
 TOO_EARLY = 0.5
 """An answer without an event before this part of the time asked for is no time-out."""
+PACE = 1.0
+"""Seconds from one wait that brought nothing to the next, at least (CONTRACT F.26)."""
 LISTS = {"type", "kind", "source"}
 """The body's fields that are lists."""
 FRAMING = 4096
@@ -44,9 +50,12 @@ RECENT = 64
 """Events among which one that comes again is noticed."""
 MAX_SKIPPED = 256 << 20
 """Bytes of an answer that are read at all, for the cursor behind an event that is too large."""
-_TEXT = rb'"((?:[^"\\]|\\.)*)"'
-_CURSOR_FIRST = re.compile(rb'\s*\{\s*"cursor"\s*:\s*' + _TEXT)
-_CURSOR_LAST = re.compile(rb'"cursor"\s*:\s*' + _TEXT + rb'(?:\s*,\s*"timedOut"\s*:\s*\w+)?\s*\}\s*$')
+_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_SCALAR = rb'"\w+"\s*:\s*(?:[\w.+-]+|' + _TEXT + rb")"
+_CURSOR = rb'"cursor"\s*:\s*(' + _TEXT + rb")"
+_CURSOR_FIRST = re.compile(rb"\s*\{\s*(?:" + _SCALAR + rb"\s*,\s*)*?" + _CURSOR)
+_CURSOR_LAST = re.compile(_CURSOR + rb"(?:\s*,\s*" + _SCALAR + rb")*\s*\}\s*$")
+"""The body's own cursor, before or behind its event: between it and the body's edge there is no other object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,8 @@ class RunEventsWait(Subscription):
 
     def __init__(
         self, id_: str, account: Account, *, run: str, filters: Sequence[tuple[str, str]] = (),
-        wait_timeout: float = 25.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0, start: Start = FROM_UPSTREAM,
+        wait_timeout: float = 25.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0,
+        start: Start = FROM_UPSTREAM,
     ) -> None:  # fmt: skip
         named = resource(account.base_url, run)
         super().__init__(
@@ -87,20 +97,31 @@ class RunEventsWait(Subscription):
 
     async def batches(self, position: Position) -> AsyncGenerator[Batch]:
         """History where it is asked for, then a batch an answer, until the run is over or something fails."""
-        async with aclosing(self.prologue(position)) as pages:
-            async for batch in pages:
+        async with aclosing(self._before(position)) as batches:
+            async for batch in batches:
                 position = after(position, batch)
                 yield batch
-        bookmark = self.begin(position)
-        if bookmark.again and self.history:
-            await self._ask("", 0.0)  # armed once; whatever came between the list and this is in the list by now
-            async with aclosing(self.history.batches(bookmark, position.known)) as pages:
-                async for batch in pages:
-                    position = after(position, batch)
-                    yield batch
-            bookmark = self.begin(position)
-        async with aclosing(self._waits(position, Seam(bookmark, position.known))) as batches:
+        async with aclosing(self._waits(position, Seam(self.begin(position), position.known))) as batches:
             async for batch in batches:
+                yield batch
+
+    async def _before(self, position: Position) -> AsyncGenerator[Batch]:
+        """What is stored before the first wait: the cursor of now, if the upstream gives one, then the history.
+
+        The wait after that cursor brings what happens while the list is read, wherever a wait without one begins.
+        """
+        bookmark = self.begin(position)
+        if bookmark.page == "" and not position.cursor:
+            first = await self._glance()
+            if first.record is None and first.cursor:
+                yield Batch(cursor=first.cursor, bookmark=bookmark.text)
+                position = replace(position, cursor=first.cursor, bookmark=bookmark.text)
+        async with aclosing(self.prologue(position)) as pages:
+            async for batch in pages:
+                if bookmark.page is not None and batch.bookmark is not None:
+                    left = Bookmark.read(batch.bookmark)
+                    if left == Bookmark(since=left.since):  # there is no list, so the waits begin wherever they do
+                        batch.cursor = ""
                 yield batch
 
     async def _waits(self, position: Position, seam: Seam) -> AsyncGenerator[Batch]:
@@ -109,40 +130,46 @@ class RunEventsWait(Subscription):
         while True:
             started = clock()
             answer = await self._ask(cursor, timeout)
+            moved = answer.cursor if answer.cursor != cursor else None
             cursor = answer.cursor or cursor
-            batch = Batch([] if answer.record is None else [answer.record], cursor=answer.cursor)
+            batch = Batch([] if answer.record is None else [answer.record], cursor=moved)
             yield seam.passed(batch) if seam.open else batch
             if answer.broken:
                 raise SourceError(answer.broken)
-            if answer.record is not None:
-                if answer.known_by in recent:
-                    await nap(next(slow))  # the same again and again, perhaps without end
-                else:
-                    slow = delays(Random())
+            if answer.record is not None and answer.known_by not in recent:
                 recent.append(answer.known_by)
-                timeout, run = self._timeout, None
+                slow = delays(Random())
                 continue
-            if run is not None:
+            if run is not None and not (answer.record and moved):
                 yield Batch([run.ended(self._reads, now())], state=State.ENDED)
                 return
-            if clock() - started < timeout * TOO_EARLY:
-                await nap(next(slow))
+            took = clock() - started
+            if answer.record is not None or took < timeout * TOO_EARLY:
+                await nap(next(slow))  # the same again and again, or nothing too soon: perhaps without end
             else:
                 slow = delays(Random())
-            run = await self._over()
+                await nap(max(0.0, PACE - took))
+            run = run or await self._over()
             timeout = SHORT if run else self._timeout  # once more, for what came late
+
+    async def _glance(self) -> _Answer:
+        """What a wait has to say at once. A refusal says nothing: the list and the next wait tell the reason."""
+        try:
+            return await self._ask("", GLANCE)
+        except SourceRefused:
+            return _Answer()
 
     async def _over(self) -> Run | None:
         run = await self._look()
         return run if run is not None and run.over else None
 
-    async def _ask(self, cursor: str, timeout: float) -> _Answer:
-        """One wait of `timeout` seconds. Raises SourceError and its kinds."""
-        asked = {**self._asked, **({"cursor": cursor} if cursor else {}), "timeoutMs": round(timeout * 1000)}
+    async def _ask(self, cursor: str, seconds: float) -> _Answer:
+        """One wait of so many seconds. Raises SourceError and its kinds."""
+        asked = {**self._asked, **({"cursor": cursor} if cursor else {}), "timeoutMs": round(seconds * 1000)}
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
             async with self.account.request(
-                "POST", self._url, headers=headers, body=msgspec.json.encode(asked), total=timeout + MARGIN
+                "POST", self._url, headers=headers, body=msgspec.json.encode(asked), total=seconds + MARGIN
             ) as response:
                 if response.status == 200:
                     return self._read(*await self._body(response))
@@ -163,15 +190,16 @@ class RunEventsWait(Subscription):
                 tail = (tail + chunk)[-FRAMING:]
                 size += len(chunk)
                 if size > MAX_SKIPPED:
-                    break
+                    return bytes(head), b"", size
         return bytes(head), tail, size
 
     def _read(self, head: bytes, tail: bytes, size: int) -> _Answer:
         if size > len(head):
             reason = f"oversized: {size} bytes, of which the first {len(head)} are kept"
-            found = _CURSOR_FIRST.match(head) or _CURSOR_LAST.search(tail)
-            stuck = "" if found else f"{reason}; its cursor was not found: raise max_event_bytes to go on"
-            return _Answer(parked(reason, head, head), _cursor(found[1]) if found else None, stuck)
+            found = _CURSOR_FIRST.match(head, 0, FRAMING) or _CURSOR_LAST.search(tail)
+            cursor = _cursor(found[1]) if found else None
+            stuck = "" if cursor else f"{reason}; its cursor was not found: raise max_event_bytes to go on"
+            return _Answer(parked(reason, head, head), cursor, stuck)
         try:
             head.decode()
             said = fields(paired(head))
@@ -181,14 +209,19 @@ class RunEventsWait(Subscription):
         event = said.get("event")
         record = None
         if event is not None and bytes(event) != b"null":
-            record = self._reads.record(verbatim(head, event), now())
-        raw = bytes(said.get("cursor", b"null"))
-        return _Answer(record, _cursor(raw[1:-1]) if raw.startswith(b'"') else None)
+            record = self._record(verbatim(head, event, "event"))
+        return _Answer(record, _cursor(bytes(said.get("cursor", b"null"))))
+
+    def _record(self, event: bytes) -> Event | Parked | None:
+        if len(event) > self._most:
+            reason = f"oversized: {len(event)} bytes, of which the first {self._most} are kept"
+            return parked(reason, event[: self._most], event)
+        return self._reads.record(event, now())
 
 
-def _cursor(text: bytes) -> str | None:
-    """A cursor from within its quotes; None for an empty one."""
+def _cursor(value: bytes) -> str | None:
+    """A cursor from its JSON value; None for null, for an empty one, and for what is no text."""
     try:
-        return msgspec.json.decode(b'"' + text + b'"', type=str) or None
+        return msgspec.json.decode(value, type=str) or None
     except msgspec.DecodeError:
         return None
