@@ -1,49 +1,86 @@
 """`sse`: any Server-Sent Events URL, resumed by `Last-Event-ID` and, where it has one, a query parameter.
 
-Refuses to hide what it can't know: a stream whose events have no ids brings nothing that happened between two
+Refuses to hide what it can't know: a stream that has told no id to go on from brings nothing that happened between two
 connections, and each such gap is said in the log.
 """
 
+import re
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+
+from msgspec.structs import replace
 
 from bridge.clock import uuid7
-from bridge.event import Batch, Position
+from bridge.errors import CursorRefused
+from bridge.event import Batch, Event, Position
 from bridge.normalize.any_event import AnyStream as Reads
 from bridge.normalize.any_event import Pointers
 from bridge.sources.account import Account
 from bridge.sources.bookmark import Bookmark
-from bridge.sources.event_stream import Call, EventStream
+from bridge.sources.event_stream import Call, EventStream, sendable
+from bridge.sources.seam import Seam
 from bridge.sources.subscription import FROM_UPSTREAM, Start, scope_of
+from bridge.sse import Decoder
 
-NO_IDS = "its events have no ids to go on from, so what happened while it was not connected is missing"
+NO_IDS = "no event with an id has come to go on from, so what happened while it was not connected may be missing"
+UNSENDABLE = "its last event's id has control characters, which no header can carry: set cursor_query"
 
 
 def resource(url: str) -> str:
     """The CloudEvents `source` of a stream's events: its URL without the query, which may hold a token."""
-    return url.partition("?")[0].partition("#")[0]
+    return re.split("[?#]", url, maxsplit=1)[0]
 
 
 class AnyStream(EventStream):
     """One stream. `pointers` say where the attributes of an event are; `cursor_query` names the parameter."""
 
+    linger = 0.0
+
     def __init__(
         self, id_: str, account: Account, *, url: str, pointers: Pointers, type_prefix: str = "",
         cursor_query: str | None = None, terminal_event: str | None = None, headers: Mapping[str, str] | None = None,
-        idle_timeout: float = 60.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0, start: Start = FROM_UPSTREAM,
+        idle_timeout: float = 60.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0,
+        start: Start = FROM_UPSTREAM,
     ) -> None:  # fmt: skip
         named = resource(url)
-        self._frames_read = reads = Reads(named, id_, pointers, type_prefix, terminal_event, uuid7)
+        self._frames_read = reads = Reads(
+            named, id_, pointers, type_prefix, terminal_event, uuid7, resumes=bool(cursor_query and pointers.id)
+        )
         call = Call(url, cursor_query, (), headers or {}, idle_timeout, max_event_bytes)
         super().__init__(
             id_, account, call, reads, resource=named, subject=id_, recheck=recheck,
             scope=scope_of("", [("url", url)]), start=start,
         )  # fmt: skip
 
+    def begin(self, position: Position) -> Bookmark:
+        """How the source goes on. Raises CursorRefused where its URL has changed, or its cursor can't be sent."""
+        if position.cursor and not (self._call.cursor or sendable(position.cursor)):
+            raise CursorRefused(UNSENDABLE)
+        return super().begin(position)
+
+    @staticmethod
+    def placed(event: Event) -> str:
+        """The event's time: its data may have any member, and `createdAt` may be that of anything."""
+        return event.time if isinstance(event.time, str) else event.time.isoformat()
+
     async def _connection(self, position: Position, bookmark: Bookmark) -> AsyncGenerator[Batch]:
-        connected = False
+        """The first connection without a cursor is marked as made: each later one says that there was a gap."""
         self._frames_read.connected()
-        async for batch in super()._connection(position, bookmark):
-            yield batch
-            if not connected and position.sequence and not (position.cursor or position.bookmark):
-                yield self.lost(NO_IDS)
-            connected = True
+        marked = Batch(bookmark=replace(bookmark, connected=True).text)
+        first = not position.cursor
+        async with aclosing(super()._connection(position, bookmark)) as batches:
+            async for batch in batches:
+                if first:
+                    first = False
+                    yield self.lost(NO_IDS) if bookmark.connected else marked
+                elif batch.bookmark is not None:
+                    batch.bookmark = replace(Bookmark.read(batch.bookmark), connected=True).text
+                yield batch
+
+    def _batch(self, decoder: Decoder, chunk: bytes, seam: Seam) -> Batch:
+        """As the standard says, an empty `id:` line takes the cursor back: nothing is sent on the next connection."""
+        before = decoder.last_event_id
+        batch = super()._batch(decoder, chunk, seam)
+        if before and not decoder.last_event_id:
+            batch.cursor = ""
+        return batch

@@ -16,18 +16,24 @@ class Bookmark(msgspec.Struct, frozen=True, omit_defaults=True):
     begin: str = ""
     """The list is read from this time on."""
     until: str = ""
-    """The event that the list is read up to: whatever comes after it, the stream brings."""
+    """The event that the list is read up to: whatever is committed after it, the stream brings."""
     seek: bool = False
     """What the list tells is left out up to the first event that is in the log already."""
-    first: str = ""
-    last: str = ""
-    """The ids of the first and the last event that the list told."""
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    """The ids of the first and of the last events that the list has told."""
     through: str = ""
-    """The time of that last event."""
+    """The time of the very last one, in the list's order."""
+    within: bool = False
+    """The stream is telling, from its beginning, what the list has told."""
     again: bool = False
     """The list was empty: it is read once more when the connection is there, so that nothing falls between."""
+    tail: str | None = None
+    """The stream behind the list has no cursor: the list is read on, from this page, when the connection is there."""
     since: str = ""
     """What happened before this time is left out."""
+    connected: bool = False
+    """There was a connection already: another one without a cursor comes after a gap."""
 
     @property
     def text(self) -> str:

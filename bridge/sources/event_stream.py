@@ -4,6 +4,7 @@ Resumes with the call's own parameter and with `Last-Event-ID` (CONTRACT F.9). R
 `bridge.ingest` does.
 """
 
+import re
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from bridge.sources.account import Account
 from bridge.sources.bookmark import Bookmark
 from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
 from bridge.sources.run_look import RunLook
-from bridge.sources.seam import Seam
+from bridge.sources.seam import Seam, placed
 from bridge.sources.subscription import FROM_UPSTREAM, Start, Subscription, after, clock
 from bridge.sse import Decoder, Frame
 from bridge.stop import within
@@ -28,6 +29,14 @@ NOT_A_STREAM = ("text/html", "application/json")
 """Content types that are certainly no event stream. Others are read: v2 documents none (CONTRACT A.4)."""
 LINGER = 1.0
 """Seconds that a stream which has told its end may still bring late events (CONTRACT F.13)."""
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def sendable(cursor: str) -> bool:
+    """True for a cursor that a header can carry: one without control characters (RFC 9110, 5.5)."""
+    return not _CONTROL.search(cursor)
 
 
 class Reads(Protocol):
@@ -54,6 +63,9 @@ class EventStream(Subscription):
     """A stream of events. Where it is one run's, `look` tells whether the run is over."""
 
     look: RunLook | None = None
+    linger = LINGER
+    placed = staticmethod(placed)
+    """The time of an event by which it is told what comes from before."""
 
     def __init__(
         self, id_: str, account: Account, call: Call, reads: Reads, *, resource: str, subject: str, recheck: float,
@@ -100,7 +112,7 @@ class EventStream(Subscription):
         if cursor:
             if call.cursor:
                 params.insert(0, (call.cursor, cursor))
-            if cursor.isprintable():  # a header can't carry control characters; the query can
+            if sendable(cursor):
                 headers["Last-Event-ID"] = cursor
         try:
             async with self.account.request(
@@ -108,10 +120,12 @@ class EventStream(Subscription):
             ) as response:
                 await self._accept(response, cursor=bool(cursor))
                 yield Batch()
-                if bookmark.again and self.history:
+                if (bookmark.again or bookmark.tail is not None) and self.history and not cursor:
                     async with aclosing(self.history.batches(bookmark, position.known)) as pages:
                         async for batch in pages:
+                            position = after(position, batch)
                             yield batch
+                    bookmark = Bookmark.read(position.bookmark)
                 async with aclosing(self._frames(response, position, bookmark)) as batches:
                     async for batch in batches:
                         yield batch
@@ -120,16 +134,14 @@ class EventStream(Subscription):
 
     async def _frames(self, response: Response, position: Position, bookmark: Bookmark) -> AsyncGenerator[Batch]:
         decoder = Decoder(max_event_bytes=self._call.max_event_bytes, last_event_id=position.cursor or "")
-        seam = Seam(bookmark, position.known)
+        seam = Seam(bookmark, position.known, self.placed)
         chunks = response.chunks()
         async for chunk in chunks:
-            batch = self._batch(decoder, chunk)
-            if seam.open:
-                batch = seam.passed(batch)
+            batch = self._batch(decoder, chunk, seam)
             if batch.state is State.ENDED:
                 batch.state = None  # not before the late ones are in
                 yield batch
-                async with aclosing(self._linger(chunks, decoder)) as late:
+                async with aclosing(self._linger(chunks, decoder, seam)) as late:
                     async for batch in late:
                         yield batch
                 yield Batch(state=State.ENDED)
@@ -139,25 +151,25 @@ class EventStream(Subscription):
                 said = self.account.hide(batch.broken.encode()).decode()
                 raise SourceError(f"the stream reported an error: {said}")
 
-    async def _linger(self, chunks: AsyncGenerator[bytes], decoder: Decoder) -> AsyncGenerator[Batch]:
+    async def _linger(self, chunks: AsyncGenerator[bytes], decoder: Decoder, seam: Seam) -> AsyncGenerator[Batch]:
         """What comes behind the end, until the upstream closes the stream or LINGER is over."""
-        until = clock() + LINGER
+        until = clock() + self.linger
         try:
-            while chunk := await within(anext(chunks, b""), until - clock()):
-                batch = self._batch(decoder, chunk)
+            while self.linger and (chunk := await within(anext(chunks, b""), until - clock())):
+                batch = self._batch(decoder, chunk, seam)
                 batch.state = None
                 yield batch
         except HttpError:
             return  # the end was told; how the connection ends does not matter
 
-    def _batch(self, decoder: Decoder, chunk: bytes) -> Batch:
+    def _batch(self, decoder: Decoder, chunk: bytes, seam: Seam) -> Batch:
         before = decoder.last_event_id
         batch = self._reads.batch(decoder.feed(chunk), now())
         if decoder.retry is not None:
             self.floor = decoder.retry / 1000
         if decoder.last_event_id != before and decoder.last_event_id and not batch.broken:
             batch.cursor = decoder.last_event_id
-        return batch
+        return seam.passed(batch) if seam.open else batch
 
     async def _accept(self, response: Response, *, cursor: bool) -> None:
         if response.status == 200:

@@ -1,7 +1,7 @@
 """`bctrl.events.stream`: `GET /v1/events/stream`, the events of a whole account in the order of their commits.
 
 Resumed after an event's id it has no gaps (CONTRACT A.7); its history is the list `GET /v1/events`. It never ends: the
-end of a run is one of its events.
+end of a run is one of its events. With other filters it goes on from the same event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,8 @@ class EventsStream(EventStream):
 
     def __init__(
         self, id_: str, account: Account, *, filters: Sequence[tuple[str, str]] = (), headers: Mapping[str, str],
-        idle_timeout: float = 60.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0, start: Start = FROM_UPSTREAM,
+        idle_timeout: float = 60.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0,
+        start: Start = FROM_UPSTREAM,
     ) -> None:  # fmt: skip
         reads = AccountStream(ACCOUNT, account.base_url)
         call = Call(

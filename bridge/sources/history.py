@@ -1,10 +1,15 @@
 """Reads what has happened through a list call, page by page, so that a stream can go on behind it.
 
-Each page is stored with the cursor of the next, so a crash costs no page twice. Refuses to hold more than one page.
+Each page is stored with the cursor of the next, so a crash costs no page twice; a cursor that is refused half-way costs
+a page. Of an account's list (`GET /v1/events`) the newest event is looked up first: all that was committed before it is
+in the list by then, and the stream, resumed after it in the order of commits, brings the rest. So nothing is missed,
+however long the list is and whatever is committed meanwhile. Twice comes only what was committed after that event and
+created more than `log.dedup_window` events before it. A run's list has no such order: what it puts in a place that has
+been read already is missed. Refuses to hold more than one page.
 """
 
 from collections.abc import AsyncGenerator, Callable, Container, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -13,16 +18,21 @@ from bridge.errors import CursorRefused, SourceError, SourceRefused
 from bridge.event import Batch, Event, Parked
 from bridge.http_client import Params
 from bridge.normalize import page
-from bridge.normalize.moment import rfc3339
-from bridge.normalize.run_event import RunStream, parked
-from bridge.sources import bookmark
+from bridge.normalize.run_event import RunStream
 from bridge.sources.account import Account
 from bridge.sources.bookmark import Bookmark
+from bridge.sources.seam import EDGE, moment, placed
 
 LIMIT = 100
 """Objects asked for at a time."""
 MAX_PAGE = 64 << 20
-"""Bytes of a page; of a larger one the objects are asked for one by one."""
+"""Bytes of a page; where one has more, fewer objects are asked for."""
+LATE = timedelta(seconds=60)
+BACK = 1000
+"""How far behind the newest event of the log a gap is looked for, in time and in events: what came late is there."""
+TICK = timedelta(milliseconds=1)
+"""What `from` is put back by, so that it does not matter whether it includes its own moment."""
+BACKWARDS = "the list begins with its newest event, and no stream can go on from there"
 
 
 class History:
@@ -38,16 +48,17 @@ class History:
         ordered: bool, resumes: bool, notice: Callable[[str, dict[str, object]], Event],
         wanted: Callable[[Event], bool] = lambda _: True,
     ) -> None:  # fmt: skip
+        self.ordered = ordered
         self._account = account
         self._url = url
         self._headers = headers
         self._params = list(params)
         self._reads = reads
-        self._ordered = ordered
         self._resumes = resumes
         self._notice = notice
         self._wanted = wanted
         self._limit = LIMIT
+        self._edge = 1 if resumes else EDGE
 
     async def batches(self, at: Bookmark, known: Container[str]) -> AsyncGenerator[Batch]:
         """A batch a page, from the bookmark to the end; the last one says where the stream goes on.
@@ -56,32 +67,37 @@ class History:
         """
         try:
             async for batch in self._batches(at, known):
+                at = Bookmark.read(batch.bookmark or "")
                 yield batch
-        except CursorRefused as refused:
-            # its own cursor, not the stream's: from the beginning again, up to what is in the log already
-            yield Batch(bookmark=Bookmark(page="", begin=at.begin, seek=True).text)
-            raise SourceError(f"the list is read from its beginning again: {refused.reason}") from refused
+        except CursorRefused as refused:  # the list's own cursor, not the stream's
+            yield Batch(bookmark=self._restarted(at).text)
+            raise SourceError(f"the list is read again where it was: {refused.reason}") from refused
         except SourceRefused as refused:
             if not refused.unserved:
                 raise
-            reason = f"there is no list to read the history from: {refused.reason}"
-            said = {"reason": reason, "cursor": "", "action": "earliest", "certain": False}
-            yield Batch([self._notice("gap", said)], bookmark=bookmark.STARTED)
+            yield unlisted(self._notice, refused.reason, at.since)
 
     async def _batches(self, at: Bookmark, known: Container[str]) -> AsyncGenerator[Batch]:
-        if self._ordered and not at.page and not at.until and not at.again:
-            at = await self._bounds(at, known)
-            yield Batch(bookmark=at.text)
+        if at.page is None and at.tail is not None:
+            at = msgspec.structs.replace(at, page=at.tail, tail=None, until="")
+        if self.ordered and not at.page and not at.until:
+            asked, at = at, await self._bounds(at, known)
+            batch = Batch(bookmark=at.text)
+            if not at.until:
+                self._finish(batch, asked)
+            yield batch
+            if not at.until:
+                return
         while True:
             found = await self._page(at)
-            batch, at, reached = self._told(found.items, at, known)
+            batch, at, reached = self._told(self._forwards(found, at), at, known)
             if not reached and found.next:
                 at = msgspec.structs.replace(at, page=found.next)
                 batch.bookmark = at.text
                 yield batch
                 continue
             if at.seek and at.last:  # nothing of it is known: so all of it is new
-                at = Bookmark(page="", begin=at.begin, until=at.until)
+                at = Bookmark(page="", begin=at.begin, since=at.since)
                 yield Batch(bookmark=at.text)
                 continue
             self._finish(batch, at)
@@ -92,84 +108,134 @@ class History:
         """What a page tells, the bookmark behind it, and whether it holds the last event that is wanted."""
         records: list[Event | Parked] = []
         received = now()
-        first, last, through, seek = at.first, at.last, at.through, at.seek
-        reached = False
+        events: list[Event] = []
+        seek, reached = at.seek, False
         for item in items:
             record = self._reads.record(item, received)
             if isinstance(record, Event):
                 seek = seek and record.id not in known
-                first, last = first or record.id, record.id
-                through = rfc3339(record.time) if isinstance(record.time, datetime) else record.time
+                events.append(record)
                 reached = record.id == at.until
             if record is not None and not seek and (isinstance(record, Parked) or self._wanted(record)):
                 records.append(record)
             if reached:
                 break
-        at = msgspec.structs.replace(at, first=first, last=last, through=through, seek=seek)
+        ids = tuple(event.id for event in events)
+        at = msgspec.structs.replace(
+            at, first=_distinct(at.first + ids)[: self._edge],
+            last=_distinct((at.last + ids)[::-1])[: self._edge][::-1],
+            seek=seek,
+            through=placed(events[-1]) if events else at.through,
+        )  # fmt: skip
         return Batch(records), at, reached
 
     def _finish(self, batch: Batch, at: Bookmark) -> None:
         """Where the stream goes on from: an event's id; or its own beginning, with what the list told left out."""
         if self._resumes and (at.until or at.last):
-            batch.cursor, batch.bookmark = at.until or at.last, ""
+            batch.cursor, batch.bookmark = at.until or at.last[-1], ""
         elif at.last:
-            batch.bookmark = Bookmark(first=at.first, last=at.last, through=at.through).text
+            tail = "" if self.ordered else at.page or ""
+            begin = _before(at.through, LATE) if self.ordered else ""
+            batch.bookmark = msgspec.structs.replace(
+                at, page=None, begin=begin, until="", seek=False, again=False, tail=tail
+            ).text  # fmt: skip
         else:
-            batch.bookmark = bookmark.STARTED if at.again else Bookmark(again=True, begin=at.begin).text
+            batch.bookmark = Bookmark(again=True, seek=at.seek, begin=at.begin, since=at.since).text
+
+    def _restarted(self, at: Bookmark) -> Bookmark:
+        """Where the list goes on once the cursor of a page is refused: by time, or else by what the log has."""
+        if not self.ordered:
+            return Bookmark(page="", seek=True, since=at.since)
+        if not at.until:
+            return at
+        return msgspec.structs.replace(at, page="", begin=_before(at.through, TICK) or at.begin)
 
     async def _bounds(self, at: Bookmark, known: Container[str]) -> Bookmark:
-        """The newest event, up to which the list is read; and with `seek`, the time of the newest one known.
+        """The newest event, up to which the list is read; with `seek`, also from where: LATE before what is known.
 
-        The stream is in the order of commits and the list in that of times: all that was committed before the newest
-        is in the list by now, and the stream resumed after it brings the rest.
+        No farther back than BACK events, or than the window of known ids goes.
         """
-        until, begin, cursor = "", at.begin, ""
+        until, oldest, cursor, floor, back, beyond = "", "", "", None, 0, 0
         while True:
-            params = [*self._params, ("order", "desc"), ("limit", str(LIMIT if at.seek else 1))]
-            found = await self._fetch([*params, *([("cursor", cursor)] if cursor else [])])
-            for item in found.items:
-                record = self._reads.record(item, now())
-                if not isinstance(record, Event):
-                    continue
-                until = until or record.id
-                if not at.seek:
-                    break
-                if record.id in known:
-                    return Bookmark(page="", begin=_created(item) or begin, until=until)
-            cursor = found.next
-            if not at.seek or not cursor:
-                return Bookmark(page="", begin=begin, until=until)
+            asked = [("order", "desc"), ("limit", str(LIMIT if at.seek else 1)), *([("cursor", cursor)] * bool(cursor))]
+            found = await self._fetch([*self._params, *asked], cursor=cursor)
+            records = [self._reads.record(item, now()) for item in found.items]
+            events = [record for record in records if isinstance(record, Event)]
+            until = until or (events[0].id if events else "")
+            met = [moment(placed(event)) for event in events if event.id in known] if at.seek else []
+            times = [time for time in met if time]
+            floor = floor or (times[0] - LATE if times else None)
+            oldest = _text(times[-1]) if times else oldest
+            cursor, back, beyond = found.next, back + len(times), 0 if times else beyond + len(events)
+            if floor and (not cursor or (times and times[-1] <= floor)):
+                oldest = _text(floor)
+                break
+            if not cursor or (floor and beyond >= LIMIT) or back >= BACK or (until and not at.seek):
+                break
+        first = await self._first() if oldest and not self._resumes else at.first
+        return msgspec.structs.replace(
+            at, page="", begin=oldest or at.begin, since=oldest or at.since, until=until, first=first, seek=False,
+            again=False,
+        )  # fmt: skip
+
+    async def _first(self) -> tuple[str, ...]:
+        """The ids of the list's very first events, by which the stream's own beginning is recognised."""
+        found = await self._fetch([*self._params, ("order", "asc"), ("limit", str(EDGE))])
+        records = [self._reads.record(item, now()) for item in found.items]
+        return tuple(record.id for record in records if isinstance(record, Event))
 
     async def _page(self, at: Bookmark) -> page.Page:
         params = [*self._params, ("limit", str(self._limit))]
-        if self._ordered:
-            params.append(("order", "asc"))
-            if at.begin:
-                params.append(("from", at.begin))
+        if self.ordered:
+            params += [("order", "asc"), *([("from", at.begin)] * bool(at.begin))]
         if at.page:
             params.append(("cursor", at.page))
-        return await self._fetch(params, cursor=bool(at.page))
+        return await self._fetch(params, cursor=at.page or "")
 
-    async def _fetch(self, params: list[tuple[str, str]], *, cursor: bool = False) -> page.Page:
+    def _forwards(self, found: page.Page, at: Bookmark) -> tuple[bytes, ...]:
+        """The objects, the oldest first: no document tells the order of a run's list. Raises SourceRefused."""
+        if self.ordered or at.page:
+            return found.items
+        records = [self._reads.record(item, now()) for item in found.items]
+        times = [time for each in records if isinstance(each, Event) and (time := moment(placed(each)))]
+        if len(times) < 2 or times[0] == times[-1] or times != sorted(times, reverse=True):
+            return found.items
+        if found.next and len(times) > 2:
+            raise SourceRefused(BACKWARDS, status=200, unserved=True)
+        return found.items[::-1]
+
+    async def _fetch(self, params: list[tuple[str, str]], *, cursor: str = "") -> page.Page:
         body = await self._account.fetch(
-            self._url, headers=self._headers, params=params, cap=MAX_PAGE + 1, cursor=cursor
+            self._url, headers=self._headers, params=params, cap=MAX_PAGE + 1, cursor=bool(cursor)
         )  # fmt: skip
         if len(body) > MAX_PAGE:
-            self._limit = 1
-            raise SourceError(f"a page of the list has more than {MAX_PAGE} bytes; its events are read one by one")
+            self._limit = max(1, self._limit // 4)
+            raise SourceError(f"a page of the list has more than {MAX_PAGE} bytes; {self._limit} are asked for at once")
+        self._limit = min(LIMIT, self._limit * 2)
         found = page.read(body)
         if found is None:
-            raise SourceError(f"no page of a list in the answer: {parked('', body[:200], b'').raw!r}")
+            said = self._account.hide(body[:200]).decode(errors="replace")
+            raise SourceError(f"no page of a list in the answer: {said!r}")
+        if cursor and found.next == cursor:
+            raise SourceError("the list gives a page's own cursor as that of the next")
         return found
 
 
-def _created(item: bytes) -> str:
-    """The time by which the list is ordered, as the upstream wrote it."""
-    try:
-        return msgspec.json.decode(item, type=_Created).createdAt
-    except msgspec.MsgspecError:
-        return ""
+def _distinct(ids: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(ids))
 
 
-class _Created(msgspec.Struct):
-    createdAt: str = ""  # noqa: N815  # the upstream's name
+def _before(time: str, span: timedelta) -> str:
+    """A time so much earlier; "" where it can't be read."""
+    found = moment(time)
+    return _text(found - span) if found else ""
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def unlisted(notice: Callable[[str, dict[str, object]], Event], reason: str, since: str) -> Batch:
+    """What is said where there is no list: perhaps something is missing, and the stream is followed all the same."""
+    said = {"reason": f"there is no list to read the history from: {reason}", "cursor": "", "certain": False}
+    return Batch([notice("gap", {**said, "action": "earliest"})], bookmark=Bookmark(since=since).text)

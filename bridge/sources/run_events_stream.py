@@ -25,7 +25,8 @@ class RunEventsStream(EventStream):
 
     def __init__(
         self, id_: str, account: Account, *, run: str, api: str = "v2", filters: Sequence[tuple[str, str]] = (),
-        idle_timeout: float = 60.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0, start: Start = FROM_UPSTREAM,
+        idle_timeout: float = 60.0, max_event_bytes: int = 8 << 20, recheck: float = 300.0,
+        start: Start = FROM_UPSTREAM,
     ) -> None:  # fmt: skip
         reads = RunStream(run, resource(account.base_url, run))
         url = account.url(api, "runs", run, "events", "stream")

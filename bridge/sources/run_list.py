@@ -39,8 +39,8 @@ def wanted(filters: Sequence[tuple[str, str]]) -> Callable[[Event], bool]:
     values: dict[str, set[str]] = {}
     for name, value in filters:
         attribute = ATTRIBUTES[name]
-        value = PREFIX + value if attribute == "type" else CATEGORIES.get(value, value)
-        values.setdefault(attribute, set()).add(value)
+        written = PREFIX + value if attribute == "type" else CATEGORIES.get(value, value)
+        values.setdefault(attribute, set()).add(written)
 
     def fits(event: Event) -> bool:
         found = ((getattr(event, attribute), allowed) for attribute, allowed in values.items())

@@ -62,6 +62,6 @@ def _run(body: bytes) -> Run:
     said = read(body)
     inner = fields(body).get("data")  # the v2 era wraps what it answers
     if not said.status and inner is not None:
-        body = verbatim(body, inner)
+        body = verbatim(body, inner, "data")
         said = read(body)
     return Run(body, said.status in TERMINAL)

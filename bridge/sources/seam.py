@@ -1,58 +1,93 @@
-"""Leaves out what a stream without a cursor tells from before: what a list has told, or what nobody asked for. Pure."""
+"""Leaves out what a stream without a cursor tells from before: what a list has told, or what nobody asked for. Pure.
 
-from collections.abc import Container
+Exact for a stream that begins at its own beginning or with what happens now, for lists of any length: each event comes
+once. One that begins somewhere in between tells again what is older than the window of known ids. Refuses to leave out
+what it is not sure of: in doubt an event comes twice.
+"""
+
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 
-from bridge.event import Batch, Event, Parked
+import msgspec
+from msgspec import UNSET
+
+from bridge.event import Batch, Event
 from bridge.sources.bookmark import Bookmark
+
+EDGE = 64
+"""Ids of a list's first and last events that are kept: by so many places the stream's order may be another."""
 
 
 class Seam:
-    """One connection's seam. `open` is False from the first record on that it lets through for good.
+    """A stream's seam, over all its connections. `open` is False once everything is let through for good.
 
-    Two cases. With `since`, events before that time are left out until the first later one. With `first`, the list
-    has told the history: if the stream begins with the very event that the list began with, all of it comes again, and
-    what is older than the window of known ids has to be left out here, up to the first known one.
+    With `since`, what happened before is left out until the first later event. With `first`, a list has told the
+    history: where the stream tells one of its first events, it is at its beginning, and is left out until it tells one
+    of the last. What a list never tells (spans, changes of control) passes meanwhile.
     """
 
-    def __init__(self, bookmark: Bookmark, known: Container[str]) -> None:
+    def __init__(
+        self, bookmark: Bookmark, known: Container[str], time: Callable[[Event], str] | None = None
+    ) -> None:  # fmt: skip
+        self._time = time or placed
+        self._bookmark = bookmark
         self._known = known
-        self._since = _moment(bookmark.since)
-        self._first = bookmark.first
-        self._through = _moment(bookmark.through)
-        self.open = bool(bookmark.since or bookmark.first)
-        self._skipping = False
+        self._first = frozenset(bookmark.first)
+        self._last = frozenset(bookmark.last)
+        self._since = moment(bookmark.since)
+        self._through = moment(bookmark.through)
+        self._within = bookmark.within
+        self.open = bool(bookmark.since or bookmark.first or bookmark.again)
 
     def passed(self, batch: Batch) -> Batch:
-        """The batch without what is left out; it drops the bookmark where the seam is behind it."""
-        kept: list[Event | Parked] = []
-        for record in batch.records:
-            if self.open and isinstance(record, Event) and self._left_out(record):
-                continue
-            if isinstance(record, Event):
-                self.open = False
-            kept.append(record)
-        batch.records = kept
+        """The batch without what is left out, and with the bookmark that a crash goes on from."""
+        before = self._within
+        batch.records = [
+            record for record in batch.records
+            if not (self.open and isinstance(record, Event) and self._left_out(record))
+        ]  # fmt: skip
         if not self.open:
             batch.bookmark = ""
-        elif self._first:
-            batch.cursor = None  # after a crash all of it comes again, and has to be told apart again
+        elif self._within != before:
+            batch.bookmark = msgspec.structs.replace(self._bookmark, within=self._within).text
         return batch
 
     def _left_out(self, event: Event) -> bool:
-        moment = event.time if isinstance(event.time, datetime) else _moment(event.time)
-        if self._since is not None:
-            return moment is not None and moment < self._since
-        if event.id in self._known:
-            return False
-        if event.id == self._first:
-            self._skipping = True
-        return self._skipping and (self._through is None or moment is None or moment <= self._through)
+        when = moment(self._time(event))
+        if event.id in self._last:
+            self._within = False
+            return True
+        if event.id in self._first:
+            self._within = True
+            return True
+        if self._since and when and when < self._since:
+            return True
+        listed = event.origin is not UNSET or event.category is not UNSET  # frames of the stream's own have neither
+        later = not self._through or not when or when > self._through
+        if self._within and listed and not later:
+            return True
+        if later and (listed or not self._first) and event.id not in self._known:
+            self.open = False
+        return False
 
 
-def _moment(text: str) -> datetime | None:
+class _Created(msgspec.Struct):
+    createdAt: str = ""  # noqa: N815  # the upstream's name
+
+
+def placed(event: Event) -> str:
+    """The time by which a list is ordered: the upstream's `createdAt` as it wrote it, else the event's time."""
     try:
-        moment = datetime.fromisoformat(text)
+        created = msgspec.json.decode(event.data, type=_Created).createdAt
+    except msgspec.MsgspecError:
+        created = ""
+    return created or (event.time.isoformat() if isinstance(event.time, datetime) else event.time)
+
+
+def moment(text: str) -> datetime | None:
+    """A time as an aware datetime, a naive one as UTC; None for a text that is none."""
+    try:
+        found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found

@@ -14,7 +14,7 @@ from bridge.event import Batch, Event, Position, State
 from bridge.normalize.own import own_event
 from bridge.sources.account import Account
 from bridge.sources.bookmark import CHANGED, STARTED, Bookmark
-from bridge.sources.history import History
+from bridge.sources.history import History, unlisted
 
 OnGap = Literal["backfill", "earliest", "now", "stop"]
 FILTERS_CHANGED = "its filters or its API version are others now, and a cursor belongs to them"
@@ -52,6 +52,11 @@ class Subscription(ABC):
         self.floor = 0.0
         self.start = start
 
+    @property
+    def quiet(self) -> bool:
+        """True while the account is asked to be quiet."""
+        return self.account.quiet
+
     async def admit(self) -> None:
         """Return when the account may ask once more."""
         await self.account.admit()
@@ -63,7 +68,7 @@ class Subscription(ABC):
 
     def lost(self, reason: str) -> Batch:
         """The event of a possible loss."""
-        return Batch([self.notice("gap", {"reason": reason, "certain": False})])
+        return Batch([self.notice("gap", {"reason": reason, "certain": False})], lost=reason)
 
     def gap(self, reason: str, position: Position) -> tuple[Batch, str]:
         """The event of a cursor's end, what is stored in its place, and what is done: the source's `on_gap`."""
@@ -76,7 +81,7 @@ class Subscription(ABC):
         batch.cursor = ""
         batch.bookmark = {
             "earliest": STARTED,
-            "now": Bookmark(since=rfc3339(now())).text,
+            "now": self._now().text,
             "backfill": Bookmark(page="", seek=position.sequence > 0).text,
         }[action]
         return batch, action
@@ -90,8 +95,16 @@ class Subscription(ABC):
         if position.cursor or self.start.begin == "upstream":
             return Bookmark()
         if self.start.begin == "now":
-            return Bookmark(since=rfc3339(now()))
-        return Bookmark(page="", begin="" if self.start.begin == "start" else self.start.begin)
+            return self._now()
+        begin = "" if self.start.begin == "start" else self.start.begin
+        return Bookmark(page="", begin=begin, since=begin)
+
+    def _now(self) -> Bookmark:
+        """From now on. A list that takes a time says which event is the newest, so that the stream resumes after it."""
+        time = rfc3339(now())
+        return (
+            Bookmark(page="", begin=time, since=time) if self.history and self.history.ordered else Bookmark(since=time)
+        )
 
     @abstractmethod
     def batches(self, position: Position) -> AsyncGenerator[Batch]:
@@ -100,7 +113,9 @@ class Subscription(ABC):
     async def prologue(self, position: Position) -> AsyncGenerator[Batch]:
         """What is stored before the upstream is followed: the history, or the moment from which on events count."""
         bookmark = self.begin(position)
-        if bookmark.page is not None and self.history:
+        if bookmark.page is not None and self.history is None:
+            yield unlisted(self.notice, "this call has none", bookmark.since)
+        elif self.history and (bookmark.page is not None or (bookmark.again and not position.cursor)):
             async with aclosing(self.history.batches(bookmark, position.known)) as pages:
                 async for batch in pages:
                     yield batch
