@@ -10,9 +10,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # the example of the Standard
 STREAM, WAIT = "bctrl.run-events.stream", "bctrl.run-events.wait"
 
 
-def daemon(
-    directory: Path, upstream: str, server: Valkey, *runs: str, webhook: str = "", kind: str = STREAM
-) -> Child:
+def daemon(directory: Path, upstream: str, server: Valkey, *runs: str, webhook: str = "", kind: str = STREAM) -> Child:
     """Its process. All settings but the needed ones are the defaults."""
     text = f"""
 [redis]

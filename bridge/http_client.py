@@ -144,8 +144,8 @@ def _line(text: str) -> str:
 class HttpClient:
     """One pool of connections: to one account, or to one destination.
 
-    `limit` bounds its open connections; 0 where whoever uses it does, as a destination bounds its attempts. With a `guard`,
-    every socket is checked where it is made: literals, each resolved address, every attempt.
+    `limit` bounds its open connections; 0 where whoever uses it does, as a destination bounds its attempts. With a
+    `guard`, every socket is checked where it is made: literals, each resolved address, every attempt.
     """
 
     def __init__(

@@ -82,7 +82,7 @@ async def test_every_refusal_of_a_run(stage: Stage) -> None:
 
 
 async def test_every_action_of_an_account(stage: Stage) -> None:
-    """The account's stream: backfill reads what is missing and resumes behind it, `now` resumes behind the newest."""
+    """The account's stream: `backfill` and `earliest` read the list and resume behind it, `now` behind the newest."""
     ledger = Ledger()
     ledger.grow(10)
     for action in ACTIONS:
@@ -97,7 +97,7 @@ async def test_every_action_of_an_account(stage: Stage) -> None:
         assert (said["cursor"], said["action"]) == ("e9", action)
         asked = [dict(request.query).get("after") for request in stage.upstream.of(STREAM)]
         stage.upstream.requests.clear()
-        last = {"backfill": "e9", "now": "e9", "earliest": None}
+        last = {"backfill": "e9", "now": "e9", "earliest": "e9"}
         assert asked == [None, "e9", *([last[action]] if action in last else [])]
     assert stage.told() == ledger.ids * 4
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from following import STREAM, Stage, source
-from ledger import moment
+from following import EVENTS, STREAM, Stage, source
+from ledger import Ledger, lists, moment, streams
 from servers import RedisServer
 from upstream import CUT, HANG, Upstream, answer, stream
 from waiting import wait_until
+
+from bridge.clock import now, rfc3339
 
 
 @pytest.fixture
@@ -146,3 +148,28 @@ async def test_version_is_not_served(stage: Stage) -> None:
     async with stage.daemon(source("bctrl.events.stream", version="2020-01-01")) as running:
         line = await running.line("source.failed")
     assert "this API version is not served here" in line["reason"]
+
+
+async def test_nothing_falls_between_two_connections_without_an_event(stage: Stage) -> None:
+    """Where the bridge was connected and ended before the first event, the list tells what happened meanwhile."""
+    ledger = Ledger(begins="now")
+
+    def grow(count: int) -> None:
+        moment = rfc3339(now())
+        ledger.grow(count, createdAt=moment, time=moment, timestamp=moment)
+
+    stage.upstream.on(EVENTS, lists(ledger))
+    stage.upstream.on(STREAM, HANG)
+    async with stage.daemon(source("bctrl.events.stream")) as running:
+        await stage.upstream.asked(STREAM)
+        running.kill()
+        stage.upstream.on(STREAM, stream(b": alive\n\n", then=HANG))
+        running.start()
+        await wait_until(lambda: "connected" in stage.log.source().get("bookmark", ""), "the connection is noted")
+        running.kill()
+        grow(3)
+        stage.upstream.on(STREAM, streams(ledger))
+        running.start()
+        await stage.log.has(*ledger.ids)
+    assert stage.told() == ledger.ids
+    assert (stage.gaps(), stage.cursor(), stage.log.source()["bookmark"]) == ([], "e2", "")

@@ -12,8 +12,8 @@ import msgspec
 from bridge.clock import now, rfc3339, uuid7
 from bridge.errors import HttpError, SourceError
 from bridge.event import Batch, Event, Parked, Position
-from bridge.normalize.surrogates import paired, verbatim
 from bridge.normalize.resource import below
+from bridge.normalize.surrogates import paired, verbatim
 from bridge.sources.account import Account
 from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
 from bridge.sources.subscription import Subscription

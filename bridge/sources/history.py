@@ -54,7 +54,7 @@ class History:
         self._headers = headers
         self._params = list(params)
         self._reads = reads
-        self._resumes = resumes
+        self.resumes = resumes
         self._notice = notice
         self._wanted = wanted
         self._limit = LIMIT
@@ -131,7 +131,7 @@ class History:
 
     def _finish(self, batch: Batch, at: Bookmark) -> None:
         """Where the stream goes on from: an event's id; or its own beginning, with what the list told left out."""
-        if self._resumes and (at.until or at.last):
+        if self.resumes and (at.until or at.last):
             batch.cursor, batch.bookmark = at.until or at.last[-1], ""
         elif at.last:
             tail = "" if self.ordered else at.page or ""
@@ -172,7 +172,7 @@ class History:
                 break
             if not cursor or (floor and beyond >= LIMIT) or back >= BACK or (until and not at.seek):
                 break
-        first = await self._first() if oldest and not self._resumes else at.first
+        first = await self._first() if oldest and not self.resumes else at.first
         return msgspec.structs.replace(
             at, page="", begin=oldest or at.begin, since=oldest or at.since, until=until, first=first, seek=False,
             again=False,

@@ -80,7 +80,7 @@ class Subscription(ABC):
             return batch, action
         batch.cursor = ""
         batch.bookmark = {
-            "earliest": STARTED,
+            "earliest": self._earliest().text,
             "now": self._now().text,
             "backfill": Bookmark(page="", seek=position.sequence > 0).text,
         }[action]
@@ -98,6 +98,10 @@ class Subscription(ABC):
             return self._now()
         begin = "" if self.start.begin == "start" else self.start.begin
         return Bookmark(page="", begin=begin, since=begin)
+
+    def _earliest(self) -> Bookmark:
+        """All that there still is: from the list where the stream alone may begin with what happens from now on."""
+        return Bookmark(page="") if self.history and self.history.ordered and self.history.resumes else Bookmark()
 
     def _now(self) -> Bookmark:
         """From now on. A list that takes a time says which event is the newest, so that the stream resumes after it."""
