@@ -132,3 +132,15 @@ def test_every_field_of_todays_events_has_its_attribute() -> None:
         del data[name]
     assert only(read(data))["time"] == "2026-10-03T00:00:03Z"
     assert only(read({**data, "status": "s"}))["status"] == "s"
+
+
+@pytest.mark.parametrize("numbers", [[7, 8, 9], [7, 900, 3], [7, 7, 7], [None, "8", 8.5]])
+def test_nothing_is_concluded_from_seq(numbers: list[object]) -> None:
+    """What `seq` counts is not documented: events with holes in it, backwards or without it come all the same."""
+    frames = [
+        f"id: evt_{at}\nevent: a.b\ndata: {json.dumps({'id': f'evt_{at}', 'type': 'a.b', 'seq': number})}\n\n"
+        for at, number in enumerate(numbers)
+    ]
+    batch = ACCOUNT.batch(Decoder().feed("".join(frames).encode()), RECEIVED)
+    assert [record.id for record in batch.records if isinstance(record, Event)] == ["evt_0", "evt_1", "evt_2"]
+    assert batch.cursor == "evt_2"
