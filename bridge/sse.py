@@ -76,6 +76,12 @@ class Decoder:
         self._data: bytes | bytearray | None = None  # None: this frame has no data line so far
         self._lost = 0  # data bytes of this frame that are over the bound
 
+    @property
+    def inside(self) -> bool:
+        """True while a frame, or a line, has begun and not ended."""
+        begun = self._line or self._event or self._own_id or self._long != "no"
+        return bool(begun) or self._data is not None
+
     def feed(self, chunk: bytes) -> list[Frame]:
         """Take the next bytes of the stream, as many as there are; return the frames that they complete."""
         if len(chunk) <= MAX_LINE_BYTES:

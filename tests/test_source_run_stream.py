@@ -1,29 +1,13 @@
 """`bctrl.run.stream`, and the end of a run in all its streams, as the real daemon reads them."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from following import RUN_EVENTS, RUN_STREAM, V1, V2, Stage, source
 from ledger import moment
-from servers import RedisServer
-from upstream import COMMENT, CUT, HANG, Upstream, answer, ended, frame, happened, stream
+from upstream import COMMENT, CUT, HANG, answer, ended, frame, happened, stream
 from waiting import wait_until
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path, server: RedisServer, prefix: str) -> AsyncIterator[Stage]:
-    """An upstream without scripts, and a log."""
-    async with Upstream() as upstream:
-        yield Stage(tmp_path, server, prefix, upstream)
 
 
 def wrapped(id_: str, type_: str, **members: Any) -> bytes:
@@ -154,3 +138,13 @@ async def test_history_then_the_stream_from_its_beginning(stage: Stage) -> None:
     found = stage.log.ids()
     assert len(found) == len(set(found)) == 300 + 300 + 1
     assert stage.log.source()["bookmark"] == ""
+
+
+async def test_what_comes_between_the_end_of_a_stream_and_the_look(stage: Stage) -> None:
+    """A run that is over is read once more: its last events may have come after its stream ended with nothing new."""
+    last = b"id: e2\nevent: run.event\ndata: " + json.dumps({"id": "e2", "type": "navigation"}).encode() + b"\n\n"
+    stage.upstream.on(V2, stream(frame("e1")), stream(), stream(last), stream())
+    stage.upstream.on("/v1/runs/r", answer(200, {"id": "r", "status": "stopped"}))
+    async with stage.daemon(source("bctrl.run-events.stream", run="r")):
+        await stage.log.state("ended")
+    assert stage.told() == ["e1", "e2", "r:ended"]

@@ -19,7 +19,7 @@ from bridge.normalize.run_event import RunStream
 from bridge.sources.account import Account
 from bridge.sources.bookmark import Bookmark
 from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
-from bridge.sources.run_look import RunLook
+from bridge.sources.run_look import Run, RunLook
 from bridge.sources.seam import Seam, placed
 from bridge.sources.subscription import FROM_UPSTREAM, Start, Subscription, after, clock
 from bridge.sse import Decoder, Frame
@@ -83,26 +83,42 @@ class EventStream(Subscription):
             async for batch in batches:
                 position = after(position, batch)
                 yield batch
-        connected = fresh = False
-        try:
-            async with aclosing(self._connection(position, self.begin(position))) as batches:
-                async for batch in batches:
-                    connected = True
-                    fresh = fresh or any(isinstance(each, Event) and each.id not in position.known
-                                         for each in batch.records)  # fmt: skip
-                    yield batch
-                    if batch.state is State.ENDED:
-                        return
-        except SourceError as error:
-            if isinstance(error, SourceRefused) and self.look:
-                await self.look.confirm(error, cursor=bool(position.cursor))
-            if connected and not fresh:
-                async for batch in self._end():
-                    yield batch
-            raise
-        if not fresh:
-            async for batch in self._end():
-                yield batch
+        over: Run | None = None
+        while True:
+            connected, fresh, silence = False, False, None
+            try:
+                async with aclosing(self._connection(position, self.begin(position))) as batches:
+                    async for batch in batches:
+                        connected = True
+                        fresh = fresh or _news(batch, position)
+                        position = after(position, batch)
+                        yield batch
+                        if batch.state is State.ENDED:
+                            return
+            except SourceError as error:
+                await self._judge(error, position)
+                if not connected or not _silent(error):
+                    raise
+                silence = error
+            if over and not fresh and isinstance(self._reads, RunStream):
+                yield Batch([over.ended(self._reads, now())], state=State.ENDED)
+                return
+            # A run that is over is asked once more: between its stream's end and this look something may have come.
+            over = None if fresh else await self._over()
+            if over is None:
+                if silence:
+                    raise silence
+                return
+
+    async def _over(self) -> Run | None:
+        """The run, if it is over: its stream ended without saying so, and has brought nothing new."""
+        run = await self.look() if self.look else None
+        return run if run and run.over else None
+
+    async def _judge(self, error: SourceError, position: Position) -> None:
+        """Raise what a refusal means once the run itself was asked for."""
+        if isinstance(error, SourceRefused) and self.look:
+            await self.look.confirm(error, cursor=bool(position.cursor))
 
     async def _connection(self, position: Position, bookmark: Bookmark) -> AsyncGenerator[Batch]:
         """The first batch is empty and says: connected."""
@@ -150,6 +166,8 @@ class EventStream(Subscription):
             if batch.broken:
                 said = self.account.hide(batch.broken.encode()).decode()
                 raise SourceError(f"the stream reported an error: {said}")
+        if decoder.inside:
+            raise SourceError("the stream ended in the middle of an event")
 
     async def _linger(self, chunks: AsyncGenerator[bytes], decoder: Decoder, seam: Seam) -> AsyncGenerator[Batch]:
         """What comes behind the end, until the upstream closes the stream or LINGER is over."""
@@ -179,10 +197,11 @@ class EventStream(Subscription):
         said = self.account.hide(await response.read(ERROR_BODY))
         raise refusal(response.status, response.headers, said, now(), cursor=cursor, stream=True)
 
-    async def _end(self) -> AsyncGenerator[Batch]:
-        """The end of a run whose stream ended without saying so, and has brought nothing new any more."""
-        if self.look is None or not isinstance(self._reads, RunStream):
-            return
-        run = await self.look()
-        if run is not None and run.over:
-            yield Batch([run.ended(self._reads, now())], state=State.ENDED)
+
+def _news(batch: Batch, position: Position) -> bool:
+    return any(isinstance(record, Event) and record.id not in position.known for record in batch.records)
+
+
+def _silent(error: SourceError) -> bool:
+    """True where the connection was whole and nothing came; one that broke may have had more to bring."""
+    return isinstance(error.__cause__, HttpError) and isinstance(error.__cause__.__cause__, TimeoutError)

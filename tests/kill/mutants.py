@@ -11,6 +11,8 @@ from pathlib import Path
 
 from daemon import package
 
+APPEND, ARM, OPEN_SOURCE, SETTLE = (f"redis_log/lua/{name}.lua" for name in ("append", "arm", "open_source", "settle"))
+
 
 def _guard(name: str) -> str:
     return rf"-- guard: {name}\n.*?-- end guard\n"
@@ -18,7 +20,7 @@ def _guard(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """What is taken out, in words, and how: file below `redis_log/lua` -> expression and its replacement."""
+    """What is taken out, in words, and how: file below `bridge` -> expression and its replacement."""
 
     without: str
     edits: Mapping[str, tuple[tuple[str, str], ...]]
@@ -26,23 +28,41 @@ class Mutant:
 
 COMPARE = Mutant(
     "compare of the sequence",
-    {name: ((_guard("compare"), ""),) for name in ("append.lua", "arm.lua")},
+    {name: ((_guard("compare"), ""),) for name in (APPEND, ARM)},
 )
 FENCE = Mutant(
     "fence",
-    {name: ((_guard("fence"), ""),) for name in ("append.lua", "arm.lua", "open_source.lua")},
+    {name: ((_guard("fence"), ""),) for name in (APPEND, ARM, OPEN_SOURCE)},
 )
 BOTH = Mutant(
     "compare and fence",
     {
-        **{name: ((_guard("compare"), ""), (_guard("fence"), "")) for name in ("append.lua", "arm.lua")},
-        "open_source.lua": ((_guard("fence"), ""),),
+        **{name: ((_guard("compare"), ""), (_guard("fence"), "")) for name in (APPEND, ARM)},
+        OPEN_SOURCE: ((_guard("fence"), ""),),
     },
 )
-WINDOW = Mutant("stored window", {"open_source.lua": ((r"redis\.call\('LRANGE', KEYS\[2\], 0, -1\)", "{}"),)})
-ARMED = Mutant("mark of a wait", {"arm.lua": ((r"'armed', ARGV\[4\]", "'armed', '0'"),)})
+WINDOW = Mutant("stored window", {OPEN_SOURCE: ((r"redis\.call\('LRANGE', KEYS\[2\], 0, -1\)", "{}"),)})
+ARMED = Mutant("mark of a wait", {ARM: ((r"'armed', ARGV\[4\]", "'armed', '0'"),)})
 ATTEMPTS = Mutant(
-    "stored attempts", {"settle.lua": ((r"(wait\(entry, )ARGV\[7\](, now \+ tonumber\(ARGV\[8\]\))", r"\g<1>0\2"),)}
+    "stored attempts", {SETTLE: ((r"(wait\(entry, )ARGV\[7\](, now \+ tonumber\(ARGV\[8\]\))", r"\g<1>0\2"),)}
+)
+
+CURSOR = Mutant("stored cursor", {APPEND: ((r"if ARGV\[5\] == '1'", "if false"),)})
+BOOKMARK = Mutant("stored bookmark", {APPEND: ((r"if ARGV\[13\] == '1'", "if false"),)})
+ENDED = Mutant("stored end", {APPEND: ((r"if ARGV\[7\] ~= ''", "if ARGV[7] ~= '' and ARGV[7] ~= 'ended'"),)})
+DEDUP = Mutant("dropping of known ids", {"redis_log/writer.py": ((r"if key in ids:", "if not key:"),)})
+NULL_CURSOR = Mutant(
+    "keeping the cursor when a null one comes",
+    {
+        "sources/run_events_wait.py": (
+            (r"answer\.cursor if answer\.cursor != cursor else None", 'answer.cursor or ""'),
+            (r"cursor = answer\.cursor or cursor", 'cursor = answer.cursor or ""'),
+        )
+    },
+)
+UNSAID = Mutant(
+    "event of a gap",
+    {"sources/subscription.py": ((r'(said = .*?"certain": True\}\n\s+batch = )[^\n]*', r"\g<1>Batch()"),)},
 )
 
 
@@ -51,7 +71,7 @@ def breed(mutant: Mutant, directory: Path) -> Path:
     copy = directory / "mutant"
     shutil.copytree(package() / "bridge", copy / "bridge", ignore=shutil.ignore_patterns("__pycache__"))
     for name, edits in mutant.edits.items():
-        path = copy / "bridge" / "redis_log" / "lua" / name
+        path = copy / "bridge" / name
         text = path.read_text(encoding="utf-8")
         for expression, replacement in edits:
             text, count = re.subn(expression, replacement, text, flags=re.DOTALL)

@@ -7,6 +7,7 @@ had in its hands is lost for good; the rule is that each such loss is said where
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 
@@ -20,6 +21,7 @@ from kill.stage import Stage
 NAME = "one time/code"
 SIGNALED = "io.anchorbrowser.event.signaled"
 GAP = "dev.runbridge.source.gap"
+FAILED = "dev.runbridge.source.failed"
 
 
 class Before(Enum):
@@ -104,7 +106,7 @@ async def killed_waits(stage: Stage, kills: int, kinds: Sequence[Before] = tuple
         emulator.faults.clear()
         await signals.settle()
         await stage.stop(found)
-    _judge(list(stage.entries()), signals.sent, found)
+    judge_signals(list(stage.entries()), signals.sent, found)
     return found
 
 
@@ -113,25 +115,32 @@ def _number(entry: Mapping[str, str]) -> str | None:
     return str(json.loads(entry["event"])["data"]["number"]) if entry["type"] == SIGNALED else None
 
 
-def _judge(entries: Sequence[Mapping[str, str]], sent: list[str], found: Findings) -> None:
-    """A signal may be missing only where a gap stands in the log between its neighbours, one gap for each."""
+def judge_signals(
+    entries: Sequence[Mapping[str, str]], sent: list[str], found: Findings, parked: Sequence[str] = ()
+) -> None:
+    """A signal may be missing only where a gap stands in the log between its neighbours, one gap for each.
+
+    One of which `parked` holds the answer, as far as it came, is not missing. A source that was refused says so.
+    """
     stored: list[str] = []
-    said: set[str] = set()
+    kept = {number for raw in parked for number in re.findall(r'"number":"([0-9]+)"', raw)}
+    said: set[str] = set(kept)
     gaps = 0
     for entry in entries:
         number = _number(entry)
         if number is None:
-            found.check(entry["type"] == GAP, f"an event of type {entry['type']}")
-            gaps += 1
+            found.check(entry["type"] in {GAP, FAILED}, f"an event of type {entry['type']}")
+            gaps += entry["type"] == GAP
             continue
         lost = range(int(stored[-1]) + 1 if stored else 0, int(number))
-        said |= {str(missing) for missing in list(lost)[:gaps]}
+        said |= set([str(each) for each in lost if str(each) not in kept][:gaps])
         stored.append(number)
         gaps = 0
     found.count([number for number in sent if number not in said], stored)
     gaps = sum(entry["type"] == GAP for entry in entries)
     found.notes.append(
-        f"{len(said)} of {len(sent)} signals lost with a process or an answer, each said; {gaps} gaps said"
+        f"{len(said - kept)} of {len(sent)} signals lost with a process or an answer, each said; {gaps} gaps said, "
+        f"{len(kept)} parked"
     )
 
 

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from kill import mutants
+from kill import mutants, rounds
+from kill.every_call import Plan, every_call
 from kill.findings import Findings
 from kill.mutants import Mutant
 from kill.signal_case import Before, killed_waits
@@ -40,6 +41,37 @@ class Case:
         return not found.good and not stuck
 
 
+STREAMS = ("v1", "v2")
+SMALL = ("wait", *STREAMS, "now", "whole")
+"""What needs no more than a small window: these resume exactly, or read their history and go on behind it."""
+SOME = tuple(
+    each for each in rounds.ROUNDS
+    if each.name.startswith(("cut_a", "replay", "no_event", "single", "status 429", "expired cursor, 400"))
+)  # fmt: skip
+
+EVERY = Plan(rounds.ROUNDS, works=50, signals=True, kills=5)
+FORGETFUL = Plan((rounds.REPLAY, rounds.KILLED_IN_LIST, rounds.RESTART), SMALL, works=2, window=100, kills=2)
+QUICK_EVERY = Plan(SOME, works=5, signals=True, kills=3)
+QUICK_FORGETFUL = Plan((rounds.KILLED_IN_LIST,), SMALL, works=2, window=100)
+
+
+def _control(title: str, plan: Plan, mutant: Mutant) -> Case:
+    return Case("H", title, partial(every_call, plan=plan), mutant)
+
+
+CALL_CONTROLS = [
+    _control("bookmark not stored", Plan((rounds.CUT, rounds.KILLED_IN_LIST), STREAMS, window=5, shuffled=False),
+             mutants.BOOKMARK),
+    _control("gap not said", Plan((rounds.EXPIRED,), ("now",)), mutants.UNSAID),
+    _control("cursor not stored", Plan((rounds.CUT,), STREAMS, window=1, kills=1), mutants.CURSOR),
+    _control("known ids not left out", Plan((rounds.REPLAY,), STREAMS), mutants.DEDUP),
+    _control("null cursor replaces the stored one", Plan((rounds.NULL_CURSOR,), ("wait",), window=1),
+             mutants.NULL_CURSOR),
+    _control("end not stored", Plan((), STREAMS, works=2), mutants.ENDED),
+    _control("window not stored", Plan((rounds.REPLAY,), STREAMS, kills=1), mutants.WINDOW),
+]  # fmt: skip
+"""Those of G and H: the same play, of the kinds and rounds that the guard is there for."""
+
 CASES = [
     Case("A", "bridge killed", partial(killed_bridge, kills=10)),
     Case("B", "Redis killed, and put back to an older copy", partial(killed_redis, kills=3)),
@@ -47,6 +79,8 @@ CASES = [
     Case("D", "old owner frozen and woken", partial(frozen_owner, frozen=[5.5, 0.3])),
     Case("E", "bridge killed in waits for named events", partial(killed_waits, kills=6)),
     Case("F", "bridge killed while it delivers webhooks", partial(killed_deliveries, kills=10)),
+    Case("G", "every kind under every fault in turn, bridge killed", partial(every_call, plan=EVERY)),
+    Case("H", "cursors and bookmarks alone, window of 100 ids", partial(every_call, plan=FORGETFUL)),
 ]
 """What `make kill` plays."""
 
@@ -57,6 +91,8 @@ QUICK = [
     Case("D", "old owner frozen and woken", partial(frozen_owner, frozen=[0.3])),
     Case("E", "bridge killed in waits for named events", partial(killed_waits, kills=3)),
     Case("F", "bridge killed while it delivers webhooks", partial(killed_deliveries, kills=3)),
+    Case("G", "every kind under some faults, bridge killed", partial(every_call, plan=QUICK_EVERY)),
+    Case("H", "cursors and bookmarks alone, window of 100 ids", partial(every_call, plan=QUICK_FORGETFUL)),
 ]
 """The same, small enough for every run of the tests."""
 
@@ -66,6 +102,7 @@ QUICK_CONTROLS = [
     Case("C", "compare off", partial(lost_answers, mishaps=6, silences=0), mutants.COMPARE),
     Case("D", "fence off", partial(frozen_owner, frozen=[0.3]), mutants.FENCE),
     Case("F", "attempts not stored", partial(killed_deliveries, kills=2), mutants.ATTEMPTS),
+    *CALL_CONTROLS[:2],
 ]
 """Cases whose guard has been taken out of a copy of the package."""
 
@@ -73,5 +110,6 @@ CONTROLS = [
     *QUICK_CONTROLS,
     Case("D", "compare and fence off", partial(frozen_owner, frozen=[0.3]), mutants.BOTH),
     Case("E", "waits not marked", partial(killed_waits, kills=3, kinds=(Before.GHOST,)), mutants.ARMED),
+    *CALL_CONTROLS[2:],
 ]
 """Those of `make kill`."""

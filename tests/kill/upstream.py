@@ -70,6 +70,11 @@ class Run:
         """The JSON of the last frame."""
         return f'{{"runId":"{self.name}","status":"stopped","finishedAt":"2026-06-25T18:00:00.000Z","failure":null}}'
 
+    @property
+    def state(self) -> str:
+        """The run itself, as it can be looked at: at its end the JSON of the last frame."""
+        return self.end_body if self.ended else f'{{"runId":"{self.name}","status":"active"}}'
+
     def frame(self, index: int) -> bytes:
         """The frame of event `index`; the one after the last is `run.ended`."""
         if index == self._last:
@@ -141,6 +146,9 @@ class Upstream:
         line, *lines = request.rstrip().split("\r\n")
         headers = {name.lower(): value for name, _, value in (each.partition(": ") for each in lines)}
         target = urlsplit(line.split()[1])
+        if looked := self.runs.get(target.path.removeprefix("/v1/runs/")):
+            writer.write(_json(looked.state))
+            return
         run = self.runs.get(target.path.removeprefix("/v2/runs/").removesuffix("/events/stream"))
         if run is None or not headers.get("authorization", "").startswith("Bearer "):
             writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -190,6 +198,13 @@ class Upstream:
             writer.transport.abort()
         elif self._random.random() < 0.5:
             writer.write(b"0\r\n\r\n")  # a clean end, though of half a frame
+
+
+def _json(body: str) -> bytes:
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return f"{head}{body}".encode()
 
 
 def _chunk(body: bytes) -> bytes:
