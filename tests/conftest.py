@@ -1,14 +1,17 @@
-"""The servers that tests share, a key prefix for each test, and the check that no test leaves an unknown key."""
+"""The servers that tests share, a daemon with upstream and log, and the check that no test leaves an unknown key."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from daemon import Daemon, Log, configuration
+from following import Stage
 from servers import FLAVOURS, RedisServer
+from upstream import Upstream
 
 from bridge.redis_log.keys import Keys
 
@@ -93,6 +96,46 @@ def start_server() -> Iterator[Callable[..., RedisServer]]:
 def prefix() -> str:
     """What this test's keys start with."""
     return f"t-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """A scripted upstream."""
+    async with Upstream() as found:
+        yield found
+
+
+@pytest.fixture
+def log(shared_servers: dict[str, RedisServer], prefix: str) -> Log:
+    """The log of `daemon`, on one kind of server: no source knows which holds it."""
+    return Log(shared_servers["valkey"], prefix)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, log: Log, upstream: Upstream) -> Callable[..., Daemon]:
+    """`daemon(*sources, ...)`: a daemon, not yet started, with both accounts at `upstream` and its events in `log`.
+
+    `redis` is another way to the log's server, `more` and `accounts` are those of `configuration`, and other keywords
+    are variables of its environment.
+    """
+
+    def make(
+        *sources: str, redis: str = "", more: str = "", accounts: Mapping[str, Mapping[str, Any]] | None = None,
+        **environment: str,
+    ) -> Daemon:  # fmt: skip
+        text = configuration(
+            redis or log.server.url, "\n".join(sources), prefix=log.prefix, bctrl=upstream.url, anchor=upstream.url,
+            more=more, accounts=accounts,
+        )  # fmt: skip
+        return Daemon(tmp_path, text, **environment)
+
+    return make
+
+
+@pytest.fixture
+def stage(upstream: Upstream, log: Log, daemon: Callable[..., Daemon]) -> Stage:
+    """An upstream without scripts, a log, and daemons between them."""
+    return Stage(upstream, log, daemon)
 
 
 @pytest.fixture(autouse=True)

@@ -186,12 +186,13 @@ class Log:
     """The log in Redis as its readers see it."""
 
     def __init__(self, server: RedisServer, prefix: str = "bridge") -> None:
-        self._server = server
+        self.server = server
+        self.prefix = prefix
         self._root = f"{prefix}:{{0}}"
 
     def events(self, type_: str = "") -> list[dict[str, Any]]:
         """The CloudEvents in the log, in its order; only those whose type ends with `type_`."""
-        entries = self._server.call("XRANGE", f"{self._root}:events", "-", "+")
+        entries = self.server.call("XRANGE", f"{self._root}:events", "-", "+")
         events = [json.loads(fields["event"]) for _, fields in entries]
         return [event for event in events if event["type"].endswith(type_)]
 
@@ -201,7 +202,7 @@ class Log:
 
     def length(self) -> int:
         """How many events are in the log."""
-        return int(self._server.call("XLEN", f"{self._root}:events"))
+        return int(self.server.call("XLEN", f"{self._root}:events"))
 
     async def longer(self, length: int, timeout: float = 15.0) -> int:
         """Wait until it holds more events than this; how many."""
@@ -214,7 +215,7 @@ class Log:
 
     def parked(self) -> list[tuple[str, bytes]]:
         """Reason and raw bytes of what was parked."""
-        client = Redis.from_url(self._server.url, protocol=2)
+        client = Redis.from_url(self.server.url, protocol=2)
         try:
             entries: Any = client.execute_command("XRANGE", f"{self._root}:parked", "-", "+")
         finally:
@@ -223,7 +224,7 @@ class Log:
 
     def source(self, id_: str = "s") -> dict[str, str]:
         """What is stored about a source."""
-        found: dict[str, str] = self._server.call("HGETALL", f"{self._root}:source:{id_}")
+        found: dict[str, str] = self.server.call("HGETALL", f"{self._root}:source:{id_}")
         return found
 
     async def has(self, *ids: str, timeout: float = 10.0) -> None:

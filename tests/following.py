@@ -1,11 +1,11 @@
 """The real daemon following a scripted upstream into a real log: what the tests of sources with a history need."""
 
 import json
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from daemon import Daemon, Log, configuration
-from servers import RedisServer
+from daemon import Daemon, Log
 from upstream import Upstream
 
 EVENTS, STREAM = "/v1/events", "/v1/events/stream"
@@ -19,20 +19,18 @@ def source(kind: str, id_: str = "s", **keys: Any) -> str:
     return "\n".join([f'[sources."{id_}"]', *(f"{name} = {json.dumps(value)}" for name, value in named.items()), ""])
 
 
+@dataclass(frozen=True, slots=True)
 class Stage:
     """An upstream, a log, and daemons between them."""
 
-    def __init__(self, directory: Path, server: RedisServer, prefix: str, upstream: Upstream) -> None:
-        self.upstream = upstream
-        self.log = Log(server, prefix)
-        self._directory = directory
-        self._server = server
-        self._prefix = prefix
+    upstream: Upstream
+    log: Log
+    make: Callable[..., Daemon]
+    """The fixture `daemon`."""
 
     def daemon(self, *sources: str, window: int = 10_000) -> Daemon:
         """A daemon, not yet started; a second one takes over from the first."""
-        config = configuration(self._server.url, "\n".join(sources), prefix=self._prefix, bctrl=self.upstream.url)
-        return Daemon(self._directory, config, BRIDGE_LOG__DEDUP_WINDOW=str(window))
+        return self.make(*sources, BRIDGE_LOG__DEDUP_WINDOW=str(window))
 
     def told(self) -> list[str]:
         """The ids of the upstream's events in the log."""

@@ -4,12 +4,10 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import ANCHOR_KEY, BCTRL_KEY, Daemon, Log, configuration, never, stream_source, wait_source
-from servers import RedisServer
+from daemon import ANCHOR_KEY, BCTRL_KEY, Daemon, Log, never, stream_source, wait_source
 from upstream import CUT, HANG, Exchange, Script, Upstream, after, answer, frame, stream
 from virtual_time import clock, run
 from waiting import wait_until
@@ -248,22 +246,7 @@ async def test_key_is_never_shown() -> None:
 # ---- the daemon
 
 
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A scripted upstream."""
-    async with Upstream() as found:
-        yield found
-
-
-async def test_requests_per_second_of_a_daemon(
-    tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream
-) -> None:
+async def test_requests_per_second_of_a_daemon(daemon: Callable[..., Daemon], upstream: Upstream) -> None:
     """`requests_per_second` spreads the start of an account's sources, and only of that account's."""
     sources = [stream_source(f"s{at}", run=f"r{at}") for at in range(30)]
     sources += [stream_source(f"f{at}", run=f"f{at}", account="free") for at in range(30)]
@@ -274,7 +257,7 @@ async def test_requests_per_second_of_a_daemon(
     for at in range(30):
         upstream.on(f"/v2/runs/r{at}/events/stream", HANG)
         upstream.on(f"/free/v2/runs/f{at}/events/stream", HANG)
-    async with Daemon(tmp_path, configuration(server.url, "\n".join(sources), prefix=prefix, accounts=accounts)):
+    async with daemon(*sources, accounts=accounts):
         await wait_until(lambda: len(upstream.requests) == 60, "all sources")
     slow = sorted(request.at for request in upstream.requests if not request.path.startswith("/free"))
     free = sorted(request.at for request in upstream.requests if request.path.startswith("/free"))
@@ -282,9 +265,7 @@ async def test_requests_per_second_of_a_daemon(
     assert free[-1] < slow[-1]
 
 
-async def test_max_connections_of_a_daemon(
-    tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream
-) -> None:
+async def test_max_connections_of_a_daemon(daemon: Callable[..., Daemon], upstream: Upstream) -> None:
     """`max_connections` bounds what an account has open: with two streams and three, lists are read one by one."""
     accounts = {"bctrl": {"provider": "bctrl", "base_url": upstream.url, "max_connections": 3}}
     nothing = answer(200, {"data": [], "nextCursor": None})
@@ -292,8 +273,8 @@ async def test_max_connections_of_a_daemon(
         # an empty history is read once more while the stream is open
         upstream.on(f"/v1/runs/{name}/events", nothing, after(0.3, nothing))
         upstream.on(f"/v2/runs/{name}/events/stream", stream(then=HANG))
-    sources = "\n".join(stream_source(name, run=name, **{"from": "start"}) for name in ("r1", "r2"))
-    async with Daemon(tmp_path, configuration(server.url, sources, prefix=prefix, accounts=accounts)):
+    sources = [stream_source(name, run=name, **{"from": "start"}) for name in ("r1", "r2")]
+    async with daemon(*sources, accounts=accounts):
         for name in ("r1", "r2"):
             await upstream.asked(f"/v1/runs/{name}/events", 2)
         lists = [upstream.of(f"/v1/runs/{name}/events")[1] for name in ("r1", "r2")]
@@ -303,17 +284,15 @@ async def test_max_connections_of_a_daemon(
 
 
 async def test_nothing_is_armed_while_the_account_is_quiet(
-    tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream
+    daemon: Callable[..., Daemon], upstream: Upstream, log: Log
 ) -> None:
     """One wait's Retry-After lets another under way bring its signal and arms none; a stop then ends at once."""
-    log, path = Log(server, prefix), "/v1/runs/r/events/stream"
+    path = "/v1/runs/r/events/stream"
     busy, other = "/v1/events/busy/wait", "/v1/events/otp/wait"
     upstream.on(busy, after(0.3, told(429, "60")))
     upstream.on(other, after(0.6, answer(200, {"data": {"code": "1"}})))
     upstream.on(path, *(stream(frame(f"e{at}"), then=CUT) for at in range(20)), HANG)
-    sources = "\n".join([wait_source(), wait_source("busy", event="busy"), stream_source(api="v1")])
-    text = configuration(server.url, sources, prefix=prefix, bctrl=upstream.url, anchor=upstream.url)
-    async with Daemon(tmp_path, text) as running:
+    async with daemon(wait_source(), wait_source("busy", event="busy"), stream_source(api="v1")) as running:
         await running.line("source.interrupted", source="busy")
         await log.count("signaled", 1)
         await wait_until(lambda: log.source("w").get("armed") == "0", "that no wait is armed")

@@ -3,31 +3,15 @@
 A daemon waits a second or two after a refusal, by its backoff: so do these tests.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 from following import EVENTS, RUN, RUN_EVENTS, RUN_STREAM, STREAM, V1, V2, Stage, source
 from ledger import Ledger, lists, streams
-from servers import RedisServer
-from upstream import CUT, HANG, Script, Upstream, answer, frame, gaps, happened, stream
+from upstream import CUT, HANG, Script, answer, frame, gaps, happened, stream
 from waiting import wait_until
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path, server: RedisServer, prefix: str) -> AsyncIterator[Stage]:
-    """An upstream without scripts, and a log."""
-    async with Upstream() as upstream:
-        yield Stage(tmp_path, server, prefix, upstream)
-
 
 REFUSALS: dict[str, Script] = {
     "400": answer(400, {"error": {"code": "pagination.cursor_invalid", "message": "no"}}),

@@ -1,29 +1,12 @@
 """The history before the stream: `from`, the lists of both APIs, and what is between the list and the connection."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from following import EVENTS, RUN_EVENTS, RUN_STREAM, STREAM, V2, Stage, source
 from ledger import Ledger, lists, moment, streams
-from servers import RedisServer
-from upstream import HANG, Exchange, Upstream, answer, happened, stream
+from upstream import HANG, Exchange, answer, happened, stream
 from waiting import wait_until
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path, server: RedisServer, prefix: str) -> AsyncIterator[Stage]:
-    """An upstream without scripts, and a log."""
-    async with Upstream() as upstream:
-        yield Stage(tmp_path, server, prefix, upstream)
 
 
 def page(*ids: str, following: str | None = None, **fields: Any) -> dict[str, Any]:

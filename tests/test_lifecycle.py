@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,32 +22,6 @@ from waiting import wait_until
 
 PATH = "/v2/runs/r/events/stream"
 WAIT = "/v1/events/otp/wait"
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Whatever holds the log is not the matter here."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A scripted upstream."""
-    async with Upstream() as found:
-        yield found
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream) -> Callable[..., Daemon]:
-    """`daemon(*sources, more=...)`: a daemon on the scripted upstream and the shared server."""
-
-    def make(*sources: str, more: str = "", **environment: str) -> Daemon:
-        text = configuration(
-            server.url, "\n".join(sources), prefix=prefix, bctrl=upstream.url, anchor=upstream.url, more=more
-        )
-        return Daemon(tmp_path, text, **environment)
-
-    return make
 
 
 async def test_stop_stores_what_was_read(
@@ -70,12 +44,9 @@ async def test_stop_stores_what_was_read(
     assert Log(redis).ids() == ["e1", "e2", "e3"]
 
 
-async def test_restarts_lose_and_repeat_nothing(
-    daemon: Callable[..., Daemon], upstream: Upstream, server: RedisServer, prefix: str
-) -> None:
+async def test_restarts_lose_and_repeat_nothing(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
     """Stopped politely twice in the middle of a stream, each time within a second, it has every event once."""
     upstream.on(PATH, counting(300, 0.005))
-    log = Log(server, prefix)
     async with daemon(stream_source()) as running:
         for number in (50, 150):
             await log.longer(number)
@@ -87,9 +58,7 @@ async def test_restarts_lose_and_repeat_nothing(
     assert log.ids() == [f"e{number}" for number in range(300)]
 
 
-async def test_grace_is_the_limit(
-    daemon: Callable[..., Daemon], upstream: Upstream, server: RedisServer, prefix: str
-) -> None:
+async def test_grace_is_the_limit(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
     """A wait that does not end within the grace is cut off: the exit code is 0, and the next life says so."""
     upstream.on(WAIT, HANG)
     async with daemon(wait_source(), more="grace = 2") as running:
@@ -99,7 +68,7 @@ async def test_grace_is_the_limit(
         assert 1.9 <= time.monotonic() - started < 3.0
         assert running.lines("bridge.stopped", drained=False)
         running.start()
-        await Log(server, prefix).count("source.gap", 1)
+        await log.count("source.gap", 1)
         running.kill()
 
 
@@ -190,10 +159,10 @@ async def test_files_that_are_no_configuration_exit_78(tmp_path: Path, text: str
     assert said.startswith("runbridge: ")
 
 
-async def test_what_shows_only_at_the_start_exits_78(tmp_path: Path, server: RedisServer, prefix: str) -> None:
+async def test_what_shows_only_at_the_start_exits_78(tmp_path: Path, log: Log) -> None:
     """A spool that can't be made and an address that is taken are configuration errors with their keys."""
     (tmp_path / "file").touch()
-    text = configuration(server.url, wait_source(), prefix=prefix, anchor="http://127.0.0.1:1")
+    text = configuration(log.server.url, wait_source(), prefix=log.prefix, anchor="http://127.0.0.1:1")
     code, said = await refused(tmp_path, f'spool = "{tmp_path}/file/spool"\n' + text)
     assert (code, "spool" in said) == (78, True)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -5,11 +5,9 @@ import time
 from pathlib import Path
 from random import Random, SystemRandom
 
-import pytest
 from daemon import Daemon, Log, configuration
 from nchan import Channel, Nchan
 from proxy import Proxy
-from servers import RedisServer
 from waiting import wait_until
 
 MESSAGES = 2000
@@ -17,22 +15,10 @@ PACE = 25
 """Messages between two looks at the clock: about a thousand a second are published."""
 
 
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-def log(server: RedisServer, prefix: str) -> Log:
-    """The log of the daemon."""
-    return Log(server, prefix)
-
-
-def following(directory: Path, server: RedisServer, prefix: str, url: str) -> Daemon:
+def following(directory: Path, log: Log, url: str) -> Daemon:
     """A daemon that follows a channel, and has no memory of ids to help it."""
     source = f'[sources.s]\nkind = "sse"\nurl = "{url}"\n'
-    return Daemon(directory, configuration(server.url, source, prefix=prefix), BRIDGE_LOG__DEDUP_WINDOW="1")
+    return Daemon(directory, configuration(log.server.url, source, prefix=log.prefix), BRIDGE_LOG__DEDUP_WINDOW="1")
 
 
 async def publish(channel: Channel, numbers: range) -> str:
@@ -50,9 +36,7 @@ def numbers(log: Log) -> list[int]:
     return [event["data"]["n"] for event in log.events("message")]
 
 
-async def test_every_message_once_over_kills_and_cuts(
-    tmp_path: Path, server: RedisServer, prefix: str, log: Log
-) -> None:
+async def test_every_message_once_over_kills_and_cuts(tmp_path: Path, log: Log) -> None:
     """Each of 2,000 messages is in the log once and in order, over three kill -9 and a cut of nginx' connection.
 
     The window of known ids holds one, so it is `Last-Event-ID` alone that resumes. It takes some seconds: four starts
@@ -66,7 +50,7 @@ async def test_every_message_once_over_kills_and_cuts(
         channel = nchan.channel("news")
         async with (
             Proxy(nchan) as proxy,
-            following(tmp_path, server, prefix, proxy.url + channel.path) as running,
+            following(tmp_path, log, proxy.url + channel.path) as running,
             asyncio.TaskGroup() as tasks,
         ):
             publishing = tasks.create_task(publish(channel, range(MESSAGES)))
@@ -86,7 +70,7 @@ async def test_every_message_once_over_kills_and_cuts(
     assert log.length() == MESSAGES, "and nothing else: no gap"
 
 
-async def test_what_nchan_has_forgotten_is_not_told(tmp_path: Path, server: RedisServer, prefix: str, log: Log) -> None:
+async def test_what_nchan_has_forgotten_is_not_told(tmp_path: Path, log: Log) -> None:
     """A loss of nchan's own can't be seen: it answers 200 to an id that it no longer has, and goes on with what it has.
 
     A message that fell out of its buffer while the bridge was away, or with the memory of an nginx that was started
@@ -98,7 +82,7 @@ async def test_what_nchan_has_forgotten_is_not_told(tmp_path: Path, server: Redi
     """
     with Nchan(tmp_path / "nginx", buffer=5) as nchan:
         channel = nchan.channel("news")
-        async with following(tmp_path, server, prefix, nchan.url + channel.path) as running:
+        async with following(tmp_path, log, nchan.url + channel.path) as running:
             await publish(channel, range(3))
             await log.longer(2)
             running.kill()

@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
-from daemon import ANCHOR_KEY, BCTRL_KEY, Daemon, Log, configuration, stream_source, wait_source
-from servers import RedisServer
+from daemon import ANCHOR_KEY, BCTRL_KEY, Daemon, Log, stream_source, wait_source
 from upstream import HANG, Upstream, answer, frame, stream
 from waiting import wait_until
 
@@ -15,40 +13,10 @@ WAIT = "/v1/events/{}/wait"
 
 
 @pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """The upstream that redirects."""
-    async with Upstream() as found:
-        yield found
-
-
-@pytest.fixture
 async def elsewhere() -> AsyncIterator[Upstream]:
     """Another origin."""
     async with Upstream() as found:
         yield found
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream) -> Callable[..., Daemon]:
-    """`daemon(*sources)`: a daemon with both accounts at the upstream that redirects."""
-
-    def make(*sources: str) -> Daemon:
-        text = "\n".join(sources)
-        return Daemon(tmp_path, configuration(server.url, text, prefix=prefix, bctrl=upstream.url, anchor=upstream.url))
-
-    return make
-
-
-@pytest.fixture
-def log(server: RedisServer, prefix: str) -> Log:
-    """The log of that daemon."""
-    return Log(server, prefix)
 
 
 async def test_same_origin_is_followed(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:

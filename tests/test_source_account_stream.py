@@ -1,31 +1,14 @@
 """`bctrl.events.stream`: the events of a whole account, as the real daemon reads them from a scripted upstream."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from following import EVENTS, STREAM, Stage, source
 from ledger import Ledger, lists, moment, streams
-from servers import RedisServer
-from upstream import CUT, HANG, Upstream, answer, stream
+from upstream import CUT, HANG, answer, stream
 from waiting import wait_until
 
 from bridge.clock import now, rfc3339
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def stage(tmp_path: Path, server: RedisServer, prefix: str) -> AsyncIterator[Stage]:
-    """An upstream without scripts, and a log."""
-    async with Upstream() as upstream:
-        yield Stage(tmp_path, server, prefix, upstream)
 
 
 def told(id_: str, type_: str = "page.loaded", **fields: Any) -> bytes:

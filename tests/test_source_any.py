@@ -1,43 +1,16 @@
 """`sse`: any event stream, as the real daemon reads it from a scripted upstream into a real log."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-from daemon import Daemon, Log, configuration, never
-from servers import RedisServer
+from daemon import Daemon, Log, never
 from upstream import HANG, SECOND, Exchange, Script, Upstream, answer, gaps, stream
 from waiting import wait_until
 
 SECRET = "s3cret-5d1e9a"
 GAP, FAILED = "dev.runbridge.source.gap", "dev.runbridge.source.failed"
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A scripted upstream."""
-    async with Upstream() as found:
-        yield found
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, server: RedisServer, prefix: str) -> Callable[..., Daemon]:
-    """`daemon(*sources)`: a daemon on the shared server."""
-    return lambda *sources: Daemon(tmp_path, configuration(server.url, "\n".join(sources), prefix=prefix))
-
-
-@pytest.fixture
-def log(server: RedisServer, prefix: str) -> Log:
-    """The log of that daemon."""
-    return Log(server, prefix)
 
 
 def sse(url: str, id_: str = "s", **keys: Any) -> str:

@@ -3,21 +3,18 @@
 One play serves most tests of this module: a source for each piece of work, for some seven seconds.
 """
 
-import asyncio
 import json
 import signal
-import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import BCTRL_KEY, Daemon, Log, configuration, durable_source, never
+from daemon import BCTRL_KEY, Daemon, Log, durable_source, never
+from playing import Played, once
 from servers import RedisServer
 from upstream import HANG, SECOND, Request, Script, Upstream, after, answer, at_once, gaps
-from waiting import wait_until
 
 from bridge.sources.durable_wait import MAX_BODY
 
@@ -87,29 +84,16 @@ INVOCATIONS: dict[str, tuple[Script, ...]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Play:
-    """What was seen."""
-
-    daemon: Daemon
-    requests: list[Request]
-    entries: dict[str, list[dict[str, str]]]
-    parked: list[tuple[str, bytes]]
-    sources: dict[str, dict[str, str]]
-    seconds: float
+class Play(Played):
+    """What was seen, as these tests look at it."""
 
     def waits(self, name: str, path: str = OPERATION) -> list[Request]:
         """The waits of a source."""
         return [request for request in self.requests if request.path == path.format(name)]
 
-    def about(self, name: str) -> list[dict[str, Any]]:
-        """The events of a source."""
-        return [json.loads(entry["event"]) for entry in self.entries.get(name, [])]
-
     def states(self, name: str) -> list[str]:
         """Its events' ids without the work's own, but the last part of the type for those of the bridge's own."""
-        return [event["id"].removeprefix(f"{name}:") if "runbridge" not in event["type"]
-                else event["type"].rpartition(".")[2] for event in self.about(name)]  # fmt: skip
+        return [id_.removeprefix(f"{name}:") for id_ in self.ids(name)]
 
 
 async def _play(directory: Path, server: RedisServer) -> Play:
@@ -117,29 +101,15 @@ async def _play(directory: Path, server: RedisServer) -> Play:
         for path, scripts in ((OPERATION, OPERATIONS), (INVOCATION, INVOCATIONS)):
             for name, script in scripts.items():
                 upstream.on(path.format(name), *script)
-        sources = [durable_source(name, work=name, recheck="2s") for name in OPERATIONS]
-        sources += [durable_source(name, noun="invocation", work=name, recheck="2s") for name in INVOCATIONS]
-        config = configuration(server.url, "\n".join(sources), prefix="play", bctrl=upstream.url)
-        async with Daemon(directory, config) as daemon:
-            await upstream.asked(OPERATION.format("half"))
-            started = time.monotonic()
-            await wait_until(lambda: time.monotonic() - started >= SECONDS, "the end of the play", SECONDS + 10)
-            requests, seconds = list(upstream.requests), time.monotonic() - started
-        log = Log(server, "play")
-        entries: dict[str, list[dict[str, str]]] = {}
-        for _, entry in server.call("XRANGE", "play:{0}:events", "-", "+"):
-            entries.setdefault(entry["subject"], []).append(entry)
-        states = {name: log.source(name) for name in (*OPERATIONS, *INVOCATIONS)}
-        return Play(daemon, requests, entries, log.parked(), states, seconds)
+        sources = {name: durable_source(name, work=name, recheck="2s") for name in OPERATIONS}
+        sources |= {name: durable_source(name, noun="invocation", work=name, recheck="2s") for name in INVOCATIONS}
+        return await Play.watch(directory, server, upstream, sources, first=OPERATION.format("half"), seconds=SECONDS)
 
 
 @pytest.fixture(scope="module")
 def play(shared_servers: dict[str, RedisServer], tmp_path_factory: pytest.TempPathFactory) -> Play:
     """The play, once."""
-    server = shared_servers["valkey"]
-    if not server.running:
-        server.start()
-    return asyncio.run(_play(tmp_path_factory.mktemp("play"), server))
+    return once(_play, shared_servers, tmp_path_factory)
 
 
 def test_each_change_of_status_or_step_is_an_event(play: Play) -> None:
@@ -162,7 +132,8 @@ def test_last_status_ends_the_source(play: Play, status: str) -> None:
     last = play.about(name)[-1]
     assert (last["type"], last["status"], last["time"]) == (f"ai.bctrl.operation.{status}", status, LAST)
     whole = json.dumps(work(status, 2, finishedAt=LAST, error=ERROR, result=RESULT))
-    assert play.entries[name][-1]["event"].endswith(f'"data":{whole}}}')
+    texts = [entry["event"] for entry in play.entries if entry["subject"] == name]
+    assert texts[-1].endswith(f'"data":{whole}}}')
     assert play.sources[name]["state"] == "ended"
     assert len(play.waits(name)) == 2
     assert play.daemon.lines("source.ended", source=name)
@@ -261,38 +232,15 @@ def test_the_bridge_itself_is_never_the_failure(play: Play) -> None:
     assert len(play.parked) == len(UNREADABLE)
 
 
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A scripted upstream."""
-    async with Upstream() as found:
-        yield found
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream) -> Callable[..., Daemon]:
-    """`daemon(*sources)`: a daemon on the scripted upstream and the shared server."""
-
-    def make(*sources: str) -> Daemon:
-        return Daemon(tmp_path, configuration(server.url, "\n".join(sources), prefix=prefix, bctrl=upstream.url))
-
-    return make
-
-
 @pytest.mark.parametrize("noun", ["operation", "invocation"])
 async def test_work_over_kill_and_restart(
-    daemon: Callable[..., Daemon], upstream: Upstream, server: RedisServer, prefix: str, noun: str
+    daemon: Callable[..., Daemon], upstream: Upstream, log: Log, noun: str
 ) -> None:
     """Killed in mid-wait and stopped in mid-wait, no state comes twice; once over, it is not asked for again.
 
     It takes a few seconds: a state that is known is asked for again after a pause.
     """
-    path, log = f"/v1/{noun}s/w/wait", Log(server, prefix)
+    path = f"/v1/{noun}s/w/wait"
     upstream.on(
         path, waited("queued", noun=noun), waited("running", 1, noun=noun), HANG,
         waited("running", 1, noun=noun), waited("running", 2, noun=noun), HANG,
@@ -308,6 +256,7 @@ async def test_work_over_kill_and_restart(
         running.start()
         await log.has(*(f"w:{state}" for state in ("queued", "running:1", "running:2", "failed")))
         await log.state("ended")
+        await running.line("source.ended", source="s")  # it is written after the state: no kill between them
         running.kill()
         running.start()
         await running.line("source.ended", source="s", count=2)

@@ -3,8 +3,6 @@
 One play (`mishaps`) serves all tests of this module. A test looks at what was asked, logged and said about its sources.
 """
 
-import asyncio
-
 import pytest
 from daemon import ANCHOR_KEY, BCTRL_KEY
 from mishaps import (
@@ -23,6 +21,7 @@ from mishaps import (
     Play,
     played,
 )
+from playing import once
 from servers import RedisServer
 from upstream import SECOND, at_once, gaps
 
@@ -32,10 +31,7 @@ from bridge.sources.event_wait import MAX_BODY
 @pytest.fixture(scope="module")
 def play(shared_servers: dict[str, RedisServer], tmp_path_factory: pytest.TempPathFactory) -> Play:
     """The play, once."""
-    server = shared_servers["valkey"]
-    if not server.running:
-        server.start()
-    return asyncio.run(played(tmp_path_factory.mktemp("play"), server))
+    return once(played, shared_servers, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", PASSING)

@@ -1,13 +1,10 @@
 """`bctrl.run-events.wait` as the real daemon holds it against a scripted run, and over restarts."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
-import pytest
-from daemon import BCTRL_KEY, Daemon, Log, configuration, never, run_wait_source
+from daemon import BCTRL_KEY, Daemon, Log, never, run_wait_source
 from proxy import Answers, Proxy
 from running_log import script_calls
-from servers import RedisServer
 from upstream import HANG, Exchange, Upstream, after, answer, at_once, gaps, happened, waited
 from waited_run import Run
 from waiting import wait_until
@@ -21,36 +18,6 @@ local found = redis.call('HMGET', KEYS[2], 'cursor', 'sequence')
 return {last[1] and last[1][2][2] or '', found[1] or '', tonumber(found[2] or '0'), redis.call('XLEN', KEYS[1])}
 """
 """In one step: the id of the newest event, the source's cursor and sequence, and how many events there are."""
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A scripted upstream."""
-    async with Upstream() as found:
-        yield found
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream) -> Callable[..., Daemon]:
-    """`daemon(*sources)`: a daemon on the scripted upstream and the shared server."""
-
-    def make(*sources: str, redis: str = "", **environment: str) -> Daemon:
-        config = configuration(redis or server.url, "\n".join(sources), prefix=prefix, bctrl=upstream.url)
-        return Daemon(tmp_path, config, **environment)
-
-    return make
-
-
-@pytest.fixture
-def log(server: RedisServer, prefix: str) -> Log:
-    """The log of that daemon."""
-    return Log(server, prefix)
 
 
 def cursors(upstream: Upstream) -> list[str | None]:
@@ -82,14 +49,14 @@ async def test_every_field_goes_out_under_its_name(daemon: Callable[..., Daemon]
 
 
 async def test_cursor_and_event_are_stored_in_one_step(
-    daemon: Callable[..., Daemon], upstream: Upstream, server: RedisServer, prefix: str
+    daemon: Callable[..., Daemon], upstream: Upstream, log: Log
 ) -> None:
     """At every moment the stored cursor is the one that came with the newest event in the log; re-armed at once."""
     run, seen = Run(events=400), set[int]()
 
     def look() -> bool:
-        keys = f"{prefix}:{{0}}:events", f"{prefix}:{{0}}:source:s"
-        newest, cursor, sequence, length = server.call("EVAL", BOTH, 2, *keys)
+        keys = f"{log.prefix}:{{0}}:events", f"{log.prefix}:{{0}}:source:s"
+        newest, cursor, sequence, length = log.server.call("EVAL", BOTH, 2, *keys)
         assert newest == (f"e{length - 1}" if length else "")
         assert (cursor, sequence) == (f"c{length}" if length else "", length)
         seen.add(length)
@@ -132,21 +99,21 @@ async def test_only_a_cursor_replaces_a_cursor(daemon: Callable[..., Daemon], up
 
 
 async def test_what_comes_while_an_append_is_under_way_is_batched(
-    daemon: Callable[..., Daemon], upstream: Upstream, server: RedisServer, log: Log
+    daemon: Callable[..., Daemon], upstream: Upstream, log: Log
 ) -> None:
     """A log that does not answer keeps no wait from being made; what they brought is stored together, in order."""
     run = Run()
     upstream.on(PATH, run.wait)
-    async with Proxy(server) as proxy, daemon(run_wait_source(wait_timeout="25s"), redis=proxy.url):
+    async with Proxy(log.server) as proxy, daemon(run_wait_source(wait_timeout="25s"), redis=proxy.url):
         await upstream.asked(PATH)
         proxy.answers = Answers.HOLD
         await run.grow(100)
         await upstream.asked(PATH, 101)
-        server.call("CONFIG", "RESETSTAT")
+        log.server.call("CONFIG", "RESETSTAT")
         assert len(log.ids()) == 1
         proxy.answers = Answers.PASS
         await log.has(*run.ids())
-        assert 1 <= script_calls(server) <= 3
+        assert 1 <= script_calls(log.server) <= 3
     assert log.source()["cursor"] == "c100"
 
 

@@ -4,16 +4,14 @@ One play serves all tests of this module: a source for each mishap on a scripted
 which waits that bring nothing have to show how they are slowed down.
 """
 
-import asyncio
 import json
-import time
-from dataclasses import dataclass
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import Daemon, Log, configuration, run_wait_source
+from daemon import run_wait_source
+from playing import Played, once
 from servers import RedisServer
 from upstream import (
     HANG,
@@ -29,7 +27,6 @@ from upstream import (
     happened,
     waited,
 )
-from waiting import wait_until
 
 WAIT, RUN, LIST = "/v1/runs/{}/events/wait", "/v1/runs/{}", "/v1/runs/{}/events"
 SECONDS = 9.0
@@ -125,16 +122,8 @@ LOOKS = {
 """What `GET` of the run says; another is not served."""
 
 
-@dataclass(frozen=True)
-class Play:
-    """What was seen."""
-
-    daemon: Daemon
-    requests: list[Request]
-    events: list[dict[str, Any]]
-    parked: list[tuple[str, bytes]]
-    sources: dict[str, dict[str, str]]
-    seconds: float
+class Play(Played):
+    """What was seen, as these tests look at it."""
 
     def waits(self, name: str) -> list[Request]:
         """The waits of a source."""
@@ -144,15 +133,6 @@ class Play:
         """What its waits were asked to go on from."""
         return [request.said.get("cursor") for request in self.waits(name)]
 
-    def about(self, name: str) -> list[dict[str, Any]]:
-        """The events of a source."""
-        return [event for event in self.events if event["subject"] == name]
-
-    def ids(self, name: str) -> list[str]:
-        """The ids of its events, but the last part of the type for those of the bridge's own."""
-        return [event["id"] if "runbridge" not in event["type"] else event["type"].rpartition(".")[2]
-                for event in self.about(name)]  # fmt: skip
-
 
 async def _play(directory: Path, server: RedisServer) -> Play:
     async with Upstream() as upstream:
@@ -161,27 +141,16 @@ async def _play(directory: Path, server: RedisServer) -> Play:
         for name, script in LOOKS.items():
             upstream.on(RUN.format(name), script)
         upstream.on(LIST.format("gap-backfill"), answer(200, {"data": [first, second], "nextCursor": None}))
-        sources = [run_wait_source(name, run=name, recheck="2s", max_event_bytes="1MiB",
-                                   on_gap=name.removeprefix("gap-") if name.startswith("gap-") else "earliest")
-                   for name in SCRIPTS]  # fmt: skip
-        config = configuration(server.url, "\n".join(sources), prefix="play", bctrl=upstream.url)
-        async with Daemon(directory, config) as daemon:
-            await upstream.asked(WAIT.format("idle"))
-            started = time.monotonic()
-            await wait_until(lambda: time.monotonic() - started >= SECONDS, "the end of the play", SECONDS + 10)
-            requests, seconds = list(upstream.requests), time.monotonic() - started
-        log = Log(server, "play")
-        states = {name: log.source(name) for name in SCRIPTS}
-        return Play(daemon, requests, log.events(), log.parked(), states, seconds)
+        sources = {name: run_wait_source(name, run=name, recheck="2s", max_event_bytes="1MiB",
+                                         on_gap=name.removeprefix("gap-") if name.startswith("gap-") else "earliest")
+                   for name in SCRIPTS}  # fmt: skip
+        return await Play.watch(directory, server, upstream, sources, first=WAIT.format("idle"), seconds=SECONDS)
 
 
 @pytest.fixture(scope="module")
 def play(shared_servers: dict[str, RedisServer], tmp_path_factory: pytest.TempPathFactory) -> Play:
     """The play, once."""
-    server = shared_servers["valkey"]
-    if not server.running:
-        server.start()
-    return asyncio.run(_play(tmp_path_factory.mktemp("play"), server))
+    return once(_play, shared_servers, tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", [*HOT, "half", "idle", "oversized-lost", "unreadable-again"])

@@ -1,47 +1,15 @@
 """Where `bctrl.run-events.wait` begins: `from`, its list and the seam between the list and the waits."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from daemon import Daemon, Log, configuration, run_wait_source
-from servers import RedisServer
+from daemon import Daemon, Log, run_wait_source
 from upstream import HANG, Upstream, answer, happened, waited
 from waited_run import Run
 from waiting import wait_until
 
 PATH, LIST = "/v1/runs/r/events/wait", "/v1/runs/r/events"
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A scripted upstream."""
-    async with Upstream() as found:
-        yield found
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream) -> Callable[..., Daemon]:
-    """`daemon(*sources)`: a daemon on the scripted upstream and the shared server."""
-
-    def make(*sources: str, redis: str = "", **environment: str) -> Daemon:
-        config = configuration(redis or server.url, "\n".join(sources), prefix=prefix, bctrl=upstream.url)
-        return Daemon(tmp_path, config, **environment)
-
-    return make
-
-
-@pytest.fixture
-def log(server: RedisServer, prefix: str) -> Log:
-    """The log of that daemon."""
-    return Log(server, prefix)
 
 
 def cursors(upstream: Upstream) -> list[str | None]:

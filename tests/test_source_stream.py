@@ -3,10 +3,9 @@
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from daemon import BCTRL_KEY, Daemon, Log, configuration, never, stream_source
 from servers import RedisServer
 from upstream import COMMENT, CUT, HANG, HEARTBEAT, SSE, Upstream, answer, ended, frame, stream
@@ -16,36 +15,6 @@ from bridge.sources.event_stream import LINGER
 
 V2 = "/v2/runs/{}/events/stream"
 PATH = V2.format("r")
-
-
-@pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A scripted upstream."""
-    async with Upstream() as found:
-        yield found
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream) -> Callable[..., Daemon]:
-    """`daemon(*sources)`: a daemon on the scripted upstream and the shared server."""
-
-    def make(*sources: str) -> Daemon:
-        config = configuration(server.url, "\n".join(sources), prefix=prefix, bctrl=upstream.url)
-        return Daemon(tmp_path, config)
-
-    return make
-
-
-@pytest.fixture
-def log(server: RedisServer, prefix: str) -> Log:
-    """The log of that daemon."""
-    return Log(server, prefix)
 
 
 async def test_resumes_where_it_was(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -49,36 +49,6 @@ async def test_client_waits_longer_than_the_server() -> None:
 
 
 @pytest.fixture
-def flavour() -> str:
-    """Sources don't know which server holds the log: one kind will do."""
-    return "valkey"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    """A scripted upstream."""
-    async with Upstream() as found:
-        yield found
-
-
-@pytest.fixture
-def daemon(tmp_path: Path, server: RedisServer, prefix: str, upstream: Upstream) -> Callable[..., Daemon]:
-    """`daemon(*sources)`: a daemon on the scripted upstream and the shared server."""
-
-    def make(*sources: str) -> Daemon:
-        text = "\n".join(sources or [wait_source()])
-        return Daemon(tmp_path, configuration(server.url, text, prefix=prefix, anchor=upstream.url))
-
-    return make
-
-
-@pytest.fixture
-def log(server: RedisServer, prefix: str) -> Log:
-    """The log of that daemon."""
-    return Log(server, prefix)
-
-
-@pytest.fixture
 def redis(start_server: Callable[..., RedisServer]) -> RedisServer:
     """A server of the test's own, to be killed: what it has acknowledged it has after its next start."""
     return start_server("valkey", appendonly="yes", appendfsync="always")
@@ -103,7 +73,7 @@ async def test_waits_one_after_the_other(daemon: Callable[..., Daemon], upstream
     """One wait at a time, with `timeoutMs` and the key; a 408 and a 200 both re-arm it at once."""
     late = after(0.7, TIMED_OUT)
     upstream.on(PATH, late, late, after(0.2, signaled({"code": "1"})), signaled({"code": "2"}), late, HANG)
-    async with daemon() as running:
+    async with daemon(wait_source()) as running:
         await upstream.asked(PATH, 6)
         running.kill()
     assert log.data("io.anchorbrowser.event.signaled") == [{"code": "1"}, {"code": "2"}]
@@ -130,7 +100,7 @@ async def test_signal_is_stored_before_the_next_wait(
         return script
 
     upstream.on(PATH, *(brings(number) for number in range(20)), HANG)
-    async with daemon() as running:
+    async with daemon(wait_source()) as running:
         await upstream.asked(PATH, 21)
         running.kill()
     assert stored == list(range(20))
@@ -141,17 +111,16 @@ async def test_signal_is_stored_before_the_next_wait(
     assert first["source"] == f"{upstream.url}/events/otp"
 
 
-async def test_any_data_is_kept_verbatim(daemon: Callable[..., Daemon], upstream: Upstream, server: RedisServer,
-                                         prefix: str) -> None:  # fmt: skip
+async def test_any_data_is_kept_verbatim(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
     """Equal signals are signals of their own; null, numbers and spaces of the upstream stay; gzip is unpacked."""
     texts = ['{"a":1}', '{"a":1}', "null", "[1, 2]", '"x"', "12345678901234567890.10", '{ "é" :  1.0 }', "{}"]
     bodies = [f'{{"data":{text},"more":1}}'.encode() for text in texts]
     packed = answer(200, gzip.compress(bodies[0]), {"Content-Encoding": "gzip"})
     upstream.on(PATH, *(answer(200, body) for body in bodies), packed, HANG)
-    async with daemon() as running:
+    async with daemon(wait_source()) as running:
         await upstream.asked(PATH, 10)
         running.kill()
-    entries = server.call("XRANGE", f"{prefix}:{{0}}:events", "-", "+")
+    entries = log.server.call("XRANGE", f"{log.prefix}:{{0}}:events", "-", "+")
     found = [fields["event"].partition('"data":')[2].removesuffix("}") for _, fields in entries]
     assert found == [*texts, texts[0]]
 
@@ -256,7 +225,7 @@ async def test_stop_lets_the_wait_end(daemon: Callable[..., Daemon], upstream: U
     """SIGTERM waits for the wait under way, stores what it brings, arms no other, and leaves no doubt behind."""
     stopped = asyncio.Event()
     upstream.on(PATH, after(stopped, after(0.5, signaled({"code": "1"}))), HANG)
-    async with daemon() as running:
+    async with daemon(wait_source()) as running:
         await upstream.asked(PATH)
         running.signal(signal.SIGTERM)
         stopped.set()
@@ -274,7 +243,7 @@ async def test_stop_lets_the_wait_end(daemon: Callable[..., Daemon], upstream: U
 async def test_kill_mid_wait_is_said(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
     """After kill -9 with a wait under way the next life says that a signal may be lost, once, and waits on."""
     upstream.on(PATH, HANG, signaled({"code": "1"}), HANG)
-    async with daemon() as running:
+    async with daemon(wait_source()) as running:
         await upstream.asked(PATH, 1)
         running.kill()
         await wait_until(lambda: upstream.of(PATH)[0].until, "its end")
@@ -308,9 +277,8 @@ async def test_names_are_one_segment(daemon: Callable[..., Daemon], upstream: Up
     assert {unquote(parts[3]) for parts in segments} == {*NAMES, "otp"}
 
 
-async def test_signals_of_the_official_sdk(tmp_path: Path, server: RedisServer, prefix: str) -> None:
+async def test_signals_of_the_official_sdk(tmp_path: Path, log: Log) -> None:
     """Signals sent by the vendor's SDK reach the log in order, before and while the bridge waits, and over kill -9."""
-    log = Log(server, prefix)
     names = ("otp", "zwei/drei vier")
     async with Emulator(Options()) as emulator:
         sdk = Anchorbrowser(api_key="k", base_url=emulator.url, max_retries=0, timeout=10.0)
@@ -320,7 +288,8 @@ async def test_signals_of_the_official_sdk(tmp_path: Path, server: RedisServer, 
             await asyncio.to_thread(lambda: sdk.events.signal_event(name, data=data))
 
         sources = "\n".join(wait_source(f"s{at}", event=name) for at, name in enumerate(names))
-        async with Daemon(tmp_path, configuration(server.url, sources, prefix=prefix, anchor=emulator.url)) as running:
+        text = configuration(log.server.url, sources, prefix=log.prefix, anchor=emulator.url)
+        async with Daemon(tmp_path, text) as running:
             for number in range(5):
                 for name in names:
                     await signal_event(name, number)
