@@ -229,6 +229,8 @@ def test_names_and_public_addresses_pass(tmp_path: Path, url: str) -> None:
         ("https://u@api.example", False),
         ("https://api.example?x", False),
         ("https://api.example#x", False),
+        ("https://api.example/v1", False),
+        ("https://api.example/v2/", False),
     ],
 )
 def test_an_account_goes_over_plain_http_to_this_machine_only(tmp_path: Path, url: str, good: bool) -> None:

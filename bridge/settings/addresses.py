@@ -85,9 +85,11 @@ def base_url(text: str) -> str:
     """Returns an upstream's base URL without its closing slash; plain http goes only to loopback.
 
     Raises:
-        ValueError: not such a URL, or one with a user, query or fragment.
+        ValueError: not such a URL, one with a user, query or fragment, or one that ends with an API's version.
     """
     parts = web_url(text)
+    if parts.path.rstrip("/").rpartition("/")[2] in {"v1", "v2"}:
+        raise ValueError("ends with the API's version, which each call names itself; leave it out")
     if "?" in text:
         raise ValueError("has a query (?...); remove it")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):

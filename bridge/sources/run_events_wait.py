@@ -46,10 +46,14 @@ LISTS = {"type", "kind", "source"}
 """The body's fields that are lists."""
 FRAMING = 4096
 """Bytes of an answer besides its event."""
+REPEATS = 3
+"""Times that known events may follow each other, each with a new cursor, before they are slowed down."""
 RECENT = 64
 """Events among which one that comes again is noticed."""
 MAX_SKIPPED = 256 << 20
 """Bytes of an answer that are read at all, for the cursor behind an event that is too large."""
+_SIGNS = {"event", "timedOut"}
+"""Members of which an answer has one at least."""
 _TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _SCALAR = rb'"\w+"\s*:\s*(?:[\w.+-]+|' + _TEXT + rb")"
 _CURSOR = rb'"cursor"\s*:\s*(' + _TEXT + rb")"
@@ -126,7 +130,7 @@ class RunEventsWait(Subscription):
 
     async def _waits(self, position: Position, seam: Seam) -> AsyncGenerator[Batch]:
         cursor, timeout, run = position.cursor or "", self._timeout, None
-        slow, recent = delays(Random()), deque[str](maxlen=RECENT)
+        slow, recent, again = delays(Random()), deque[str](maxlen=RECENT), 0
         while True:
             started = clock()
             answer = await self._ask(cursor, timeout)
@@ -138,7 +142,10 @@ class RunEventsWait(Subscription):
                 raise SourceError(answer.broken)
             if answer.record is not None and answer.known_by not in recent:
                 recent.append(answer.known_by)
-                slow = delays(Random())
+                slow, again = delays(Random()), 0
+                continue
+            if answer.record is not None and moved and again < REPEATS:
+                again += 1  # some upstreams tell the event at the cursor once more
                 continue
             if run is not None and not (answer.record and moved):
                 yield Batch([run.ended(self._reads, now())], state=State.ENDED)
@@ -205,6 +212,12 @@ class RunEventsWait(Subscription):
             said = fields(paired(head))
         except (Unreadable, UnicodeDecodeError) as error:
             reason = str(error) if isinstance(error, Unreadable) else "not UTF-8"
+            return _Answer(parked(reason, head, head), broken=f"an answer could not be read: {reason}")
+        inner = said.get("data")
+        if not _SIGNS & said.keys() and inner is not None and bytes(inner).startswith(b"{"):
+            return self._read(verbatim(head, inner, "data"), b"", 0)  # the v2 era wraps what it answers
+        if not _SIGNS & said.keys():
+            reason = "neither `event` nor `timedOut`"
             return _Answer(parked(reason, head, head), broken=f"an answer could not be read: {reason}")
         event = said.get("event")
         record = None
