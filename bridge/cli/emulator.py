@@ -91,10 +91,11 @@ def emulator(
     r"""Serve a local upstream: every call of bctrl and Anchor Browser that tells of events, with faults at will.
 
     Point your own consumer at it, with any key that is not empty. Without options there are a live run (run_demo), an
-    operation (op_demo) and an invocation (inv_demo) that go on by themselves, and signals are remembered:
+    operation (op_demo) and an invocation (inv_demo) that go on by themselves, and signals are remembered. The line with
+    its URL says that it listens; a stream goes on until you end it (Ctrl-C):
 
     \b
-      runbridge emulator &
+      runbridge emulator & sleep 3
       U=http://127.0.0.1:8787 K='Authorization: Bearer k' A='anchor-api-key: k' V='BCTRL-Version: 2026-10-03'
       curl -N -H "$K" $U/v2/runs/run_demo/events/stream          # a stream of a run; or /v1/...
       curl -N -H "$K" $U/v1/runs/run_demo/stream                 # events and trace
@@ -102,11 +103,11 @@ def emulator(
       curl -H "$K" "$U/v1/runs/run_demo/events?limit=5"          # lists: /v1/runs, /v1/events
       curl -H "$K" -d '{"timeoutMs":9000}' $U/v1/runs/run_demo/events/wait
       curl -H "$K" -d '{"timeoutMs":9000}' $U/v1/operations/op_demo/wait       # or invocations/inv_demo
+      curl -H "$A" -d '{"data":{"code":"1"}}' $U/v1/events/otp   # a signal; before its wait or during it
       curl -H "$A" -d '{"timeoutMs":9000}' $U/v1/events/otp/wait
-      curl -H "$A" -d '{"data":{"code":"1"}}' $U/v1/events/otp
 
     See whether your consumer loses or doubles anything when every connection breaks in the middle of a frame, whether
-    it waits when it is told to, and how fast it is:
+    it waits when it is told to, and how fast it is (end the emulator above first, or give each its own --port):
 
     \b
       runbridge emulator --rate 500 --events 10000 --fault cut_after=100 --fault replay_last=5

@@ -18,13 +18,14 @@ from bridge.emulator.wire import Event, Traits, encode, rfc3339
 VISITS = 10  # different visits before the story repeats with other ids and times
 FIXED_START = 1_782_388_800.0  # 2026-06-25T12:00:00Z, the day of the vendor's example
 MAX_PAYLOAD = 1 << 20
+MAX_RATE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunScript:
     """How a made-up run goes.
 
-    rate: events a second; 0: as fast as the client reads.
+    rate: events a second, at most 1,000,000; 0: as fast as the client reads.
     events: how many in all; None: for ever.
     ends: whether the run ends after the last one (`run.ended`) or stays open in silence.
     payload: `data` is padded to at least this many bytes of JSON (at most 1 MiB).
@@ -41,10 +42,12 @@ class RunScript:
     times: Literal["auto", "fixed", "now"] = "auto"
 
     def __post_init__(self) -> None:
-        """Refuses negative numbers: ValueError naming the option."""
+        """Refuses what has no meaning: ValueError naming the option."""
         for name, value in (("rate", self.rate), ("events", self.events or 0), ("payload", self.payload)):
             if value < 0:
                 raise ValueError(f"{name} = {value}: must not be negative")
+        if not self.rate <= MAX_RATE:
+            raise ValueError(f"rate = {self.rate}: at most {MAX_RATE}; 0 is as fast as the client reads")
         if self.payload > MAX_PAYLOAD:
             raise ValueError(f"payload = {self.payload}: at most {MAX_PAYLOAD}; the fault huge_at makes larger frames")
 

@@ -188,6 +188,8 @@ def _told(handler: Callable[[web.Request], Awaitable[object]]) -> Callable[[web.
             return json_answer(await handler(request))
         except KeyError as missing:
             return json_answer({"error": str(missing.args[0])}, 404)
+        except RecursionError:
+            return json_answer({"error": "the body is nested too deeply"}, 400)
         except (ValueError, TypeError, NoRoomError) as wrong:
             return json_answer({"error": str(wrong) or type(wrong).__name__}, 400)
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal
+from urllib.parse import urlsplit
 
 from bridge.emulator.pulse import Pulse
 
@@ -39,6 +40,7 @@ CALLS = (
     "account-event",
     "account-stream",
     "run-stream",
+    "webhooks",
     "signal",
     "event-wait",
 )
@@ -79,7 +81,7 @@ class FaultSettings:
       heartbeats          "event" (as documented: a comment where the API says so), "comment" or "none"
     All upstream calls, or those named in `calls`: stream (/v1|v2/runs/{id}/events/stream), run-stream, account-stream,
     events (of a run), account-events, account-event, runs, run, run-wait, run-events-wait, operation, operation-wait,
-    operation-cancel, invocation, invocation-wait, invocation-cancel, signal, event-wait:
+    operation-cancel, invocation, invocation-wait, invocation-cancel, webhooks, signal, event-wait:
       status              S: answer with this HTTP status, by these two:
       status_next         M: the next M requests (then no more)
       status_every        N: every Nth request; neither given: each request
@@ -164,6 +166,7 @@ class FaultSettings:
             if isinstance(value, int | float) and value < 0:
                 raise ValueError(f"fault {each.name} = {value}: must not be negative")
         self._check_names()
+        self._check_headers()
         if not self.cut_chance < 1:
             raise ValueError(f"fault cut_chance = {self.cut_chance}: must be below 1, or nothing is ever sent")
         if self.status and not 200 <= self.status <= 599:
@@ -187,6 +190,13 @@ class FaultSettings:
                 f"fault wrong_generation = {', '.join(unknown)}: must be v1, v2, a date as in 2026-10-03, "
                 f"or one of {', '.join(CALLS)}"
             )
+
+    def _check_headers(self) -> None:
+        for name, value in (("retry_after", self.retry_after), ("redirect_to", self.redirect_to)):
+            if not value.isprintable():
+                raise ValueError(f"fault {name} = {value!r}: no header can hold this")
+        if self.redirect_to and not _is_url(self.redirect_to):
+            raise ValueError(f"fault redirect_to = {self.redirect_to}: must be a URL, as in http://127.0.0.1:8788")
 
     def touches(self, call: str) -> bool:
         """Whether the faults for all calls concern this one."""
@@ -222,6 +232,14 @@ class FaultSettings:
         if self.hang_after and sent >= self.hang_after:
             return "hang"
         return "close" if self.close_every and sent >= self.close_every else "send"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 class Faults:

@@ -5,13 +5,13 @@ waited longest; without a waiter it is remembered, up to `remember` a name, the 
 """
 
 import asyncio
-import json
 from collections import deque
 
 from aiohttp import web
 
 from bridge.emulator.answers import anchor_error, json_answer, json_bytes, proxy_error, sever
 from bridge.emulator.faults import Faults
+from bridge.emulator.waits import body_of, in_halves
 from bridge.emulator.wire import encode
 
 DEFAULT_TIMEOUT_MS = 60_000  # "Defaults to 60000ms (1 minute)"
@@ -100,12 +100,12 @@ class SignalEvent:
         self._events = events
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        """200 `{"data":{"status":"signaled"}}`; 400 without data."""
-        body = await _body(request)
-        if body is None or body.get("data") is None:
+        """200 `{"data":{"status":"signaled"}}`; 400 without data, which has to be an object."""
+        data = (body_of(await request.read()) or {}).get("data")
+        if not isinstance(data, dict):
             return anchor_error(400, "Event data is required")
         try:
-            self._events.signal(request.match_info["event_name"], body["data"])
+            self._events.signal(request.match_info["event_name"], data)
         except NoRoomError:
             return anchor_error(500, f"Failed to signal event: {MAX_NAMES} names hold signals already")
         return json_answer({"data": {"status": "signaled"}})
@@ -120,7 +120,7 @@ class WaitForEvent:
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """200 with the data that was signaled, or 408 after `timeoutMs`."""
-        body = await _body(request)
+        body = body_of(await request.read())
         timeout_ms = None if body is None else body.get("timeoutMs", DEFAULT_TIMEOUT_MS)
         if type(timeout_ms) is not int or not 0 <= timeout_ms <= MAX_TIMEOUT_MS:
             return anchor_error(400, f"timeoutMs must be an integer from 0 to {MAX_TIMEOUT_MS}")
@@ -137,7 +137,7 @@ class WaitForEvent:
             if not done:
                 self._events.forget(name, waiter)
                 return anchor_error(408, NOT_SIGNALED)
-            return await _answer(request, waiter.result(), fault)
+            return await _answer(request, waiter.result(), fault, self._faults.settings.slow)
         finally:
             if abandoned and self._faults.settings.ghost_waiters:
                 loop.call_at(deadline, self._events.forget, name, waiter)
@@ -148,10 +148,12 @@ class WaitForEvent:
 SPOILING = frozenset({"504", "500", "cut", "early-408", "hang"})  # these end a wait whether or not a signal has come
 
 
-async def _answer(request: web.Request, data: object, fault: str) -> web.StreamResponse:
+async def _answer(request: web.Request, data: object, fault: str, slow: float) -> web.StreamResponse:
     body = encode({"data": data})
     if fault == "lost-answer":
         return await sever(request)
+    if slow and not fault:
+        return await in_halves(request, body, slow)
     return json_bytes(body[: len(body) // 2] if fault == "bad-json" else body)
 
 
@@ -163,13 +165,3 @@ async def _spoil(request: web.Request, fault: str) -> web.StreamResponse:
     if fault == "500":
         return anchor_error(500, "Failed to wait for event")
     return anchor_error(408, NOT_SIGNALED) if fault == "early-408" else await sever(request)
-
-
-async def _body(request: web.Request) -> dict[str, object] | None:
-    """The JSON object of a request; an empty body is an empty object, anything else is None."""
-    raw = await request.read()
-    try:
-        body = json.loads(raw or b"{}")
-    except ValueError:
-        return None
-    return body if isinstance(body, dict) else None

@@ -34,6 +34,11 @@ class Phase:
     after: float
     faults: FaultSettings
 
+    def __post_init__(self) -> None:
+        """Refuses a time before the start: ValueError."""
+        if not self.after >= 0:
+            raise ValueError(f"after = {self.after}: must not be negative")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -71,5 +76,7 @@ class Options:
                 raise ValueError(f"{name} = {value}: must be more than 0")
         for what, there in (("runs", self.runs), ("operations", self.operations), ("invocations", self.invocations)):
             often = Counter(each.id for each in there)
+            if "" in often:
+                raise ValueError(f"{what}: an id is empty")
             if twice := sorted(name for name, count in often.items() if count > 1):
                 raise ValueError(f"{what}: {', '.join(twice)} is there twice")

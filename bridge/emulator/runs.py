@@ -15,12 +15,13 @@ from typing import Literal
 
 from bridge.emulator.browser_run import FIXED_START, BrowserRun, RunScript
 from bridge.emulator.event_ids import EventIds
-from bridge.emulator.older_bodies import completed, runtime_of
+from bridge.emulator.older_bodies import SPACE, completed, runtime_of
 from bridge.emulator.pulse import Pulse
 from bridge.emulator.wire import Event, Traits, encode, rfc3339
 
 RunStatus = Literal["active", "stopped", "failed"]
 Failure = Mapping[str, str]
+NOT_COUNTED = ("files", "spans", "invocations", "toolCalls")
 ENDLESS = sys.maxsize  # the head of a run that makes events as fast as it is read, for ever
 
 
@@ -281,11 +282,15 @@ class Run:
             "status": status,
             "runtimeId": runtime_of(self.id),
             "runtimeType": "browser",
+            "spaceId": SPACE,
             "createdAt": rfc3339(self.created),
             "startedAt": rfc3339(self.created),
             "finishedAt": finished_at,
             "durationSeconds": self._duration(),
             "failure": failure,
+            "recording": {"enabled": False},
+            # Of all that can be counted there are only events here.
+            "counts": {"events": 0 if head == ENDLESS else head, **dict.fromkeys(NOT_COUNTED, 0)},
             "eventCount": None if head == ENDLESS else head,
         }
 

@@ -61,6 +61,8 @@ def load(path: Path) -> Options:
         return build(Options, table, "")
     except ValueError as wrong:
         raise ValueError(f"{path}: {wrong}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply") from None
 
 
 def build(kind: type[Built], table: object, where: str) -> Built:
@@ -112,12 +114,19 @@ def _convert(value: object, hint: Any, where: str) -> object:  # noqa: ANN401 - 
         return tuple(_convert(each, inner[0], f"{where}[{at}]") for at, each in enumerate(value))
     if origin is Literal and value in inner:
         return value
-    if hint is float and type(value) in (int, float) and math.isfinite(cast("float", value)):
+    if hint is float and type(value) in (int, float) and _finite(cast("float", value)):
         return float(cast("float", value))
     # A bool is an int to isinstance, and no number to anybody who writes a file.
-    if type(value) in (inner if origin is UnionType else (hint,)):
+    if hint is not float and type(value) in (inner if origin is UnionType else (hint,)):
         return value
     raise ValueError(f"{where}: must be {_wording(hint)}")
+
+
+def _finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _one(kind: Any, value: object, where: str) -> RunOption | WorkOption:  # noqa: ANN401 - as above

@@ -206,6 +206,7 @@ def _calls(state: State) -> tuple[Call, ...]:
         Call("account-stream", "bctrl", "GET", "/v1/events/stream", refusing(AccountStream(state))),
         Call("account-events", "bctrl", "GET", "/v1/events", refusing(today.events)),
         Call("account-event", "bctrl", "GET", "/v1/events/{id:[^/]+}", today.event),
+        Call("webhooks", "bctrl", "GET", "/v1/webhooks", today.webhooks),
         Call("run-wait", "bctrl", "POST", f"/v1/runs/{run}/wait", runs.wait),
         Call("run-events-wait", "bctrl", "POST", f"/v1/runs/{run}/events/wait", RunEventsWait(state)),
         *_works(state, "operation"),

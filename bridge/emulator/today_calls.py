@@ -70,6 +70,10 @@ class TodayCalls:
             return bctrl_error(404, NOT_FOUND, "event.not_found")
         return json_answer(self._state.account.event(*found))
 
+    async def webhooks(self, _: web.Request) -> web.StreamResponse:
+        """`GET /v1/webhooks`: there are none; whoever looks first whether events are pushed already is told so."""
+        return _listed([], None)
+
     async def runs(self, request: web.Request) -> web.StreamResponse:
         """`GET /v1/runs`: `{data, hasMore, nextCursor}` by createdAt and id, the newest first unless `order` is asc."""
         page = Page.of(request.query)

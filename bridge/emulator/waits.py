@@ -23,7 +23,7 @@ AT_ONCE: frozenset[PollFault] = frozenset({"empty", "instant-timeout"})  # these
 class Answer(NamedTuple):
     """What a wait found: a thing under its name (JSON; None: null), and whatever else is said beside it."""
 
-    name: str
+    name: str  # empty: the fields of the thing stand beside the rest
     thing: bytes | None
     rest: Mapping[str, object]
 
@@ -43,7 +43,7 @@ def body_of(raw: bytes) -> dict[str, object] | None:
     """The JSON object of a request; an empty body is an empty object, anything else is None."""
     try:
         body = json.loads(raw or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: nested too deeply
         return None
     return body if isinstance(body, dict) else None
 
@@ -60,15 +60,22 @@ async def give(request: web.Request, found: Answer, fault: PollFault, settings: 
         thing = _spoiled(thing, fault, settings.huge_bytes)
     if fault == "null-cursor" and thing is not None and "cursor" in found.rest:
         found = found._replace(rest={**found.rest, "cursor": None})
-    rest = b"".join(b",%b:%b" % (encode(name), encode(value)) for name, value in found.rest.items())
-    body = b"{%b:%b%b}" % (encode(found.name), b"null" if thing is None else thing, rest)
+    body = _whole(found._replace(thing=thing))
     if fault == "lost-answer":
         return await sever(request)
     if fault == "bad-json":
         return json_bytes(body[: len(body) // 2])
     if fault == "cut" or settings.slow:
-        return await _in_halves(request, body, settings.slow, whole=fault != "cut")
+        return await in_halves(request, body, settings.slow, whole=fault != "cut")
     return json_bytes(body)
+
+
+def _whole(found: Answer) -> bytes:
+    thing = b"null" if found.thing is None else found.thing
+    rest = b"".join(b",%b:%b" % (encode(name), encode(value)) for name, value in found.rest.items())
+    if found.name:
+        return b"{%b:%b%b}" % (encode(found.name), thing, rest)
+    return thing[:-1] + rest + b"}" if thing.startswith(b"{") else thing
 
 
 def _spoiled(thing: bytes, fault: PollFault, huge_bytes: int) -> bytes:
@@ -77,7 +84,8 @@ def _spoiled(thing: bytes, fault: PollFault, huge_bytes: int) -> bytes:
     return without_id(thing) if fault == "no-id" else NOT_OBJECT
 
 
-async def _in_halves(request: web.Request, body: bytes, pause: float, *, whole: bool) -> web.StreamResponse:
+async def in_halves(request: web.Request, body: bytes, pause: float, *, whole: bool = True) -> web.StreamResponse:
+    """Sends half of a JSON body, and after so many seconds the other half, or a reset."""
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
     middle = len(body) // 2
     await response.prepare(request)

@@ -72,7 +72,8 @@ class WorkCalls:
         now, fault = await self._wait(work, milliseconds / 1000)
         completed = now.terminal and fault != "instant-timeout"
         status = {"waitStatus": "completed"} if completed else {"waitStatus": "timeout", "retryAfterSeconds": 1}
-        return json_answer({**self._body(now), **status})
+        answer = Answer("", encode({"action": "act", **self._body(now)}), status)
+        return await give(request, answer, fault, self._state.faults.settings)
 
     async def _wait(self, work: Work, seconds: float) -> tuple[Snapshot, PollFault]:
         """The work at its end or that of the time, and what is to go wrong with the answer."""
