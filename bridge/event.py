@@ -83,6 +83,8 @@ class Batch:
     """What the source keeps beside its cursor, a text of its own; None leaves what is stored, "" drops it."""
     lost: str = ""
     """Not empty where the records only say that something may be missing here, and why."""
+    made: bool = False
+    """Only with records whose ids were made here: perhaps they are told again and again, so they are no progress."""
     broken: str = ""
     """Not empty where the upstream said, after these records, that it can't go on."""
 

@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from bridge.errors import HttpError
+from bridge.stop import within
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Params = Sequence[tuple[str, str]]
@@ -103,15 +104,18 @@ class Response:
                     yield received
                 raise
 
-    async def read(self, cap: int) -> bytes:
-        """The body, at most `cap` bytes of it. Raises HttpError."""
-        parts, size = [], 0
-        async for chunk in self.chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size >= cap:
-                break
-        return b"".join(parts)[:cap]
+    async def read(self, cap: int, seconds: float | None = None) -> bytes:
+        """The body, at most `cap` bytes of it, and what comes of it within `seconds`. Raises HttpError."""
+        body = bytearray()
+        await within(self._fill(body, cap), seconds)
+        return bytes(body[:cap])
+
+    async def _fill(self, body: bytearray, cap: int) -> None:
+        async with contextlib.aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) >= cap:
+                    return
 
 
 @contextlib.contextmanager

@@ -58,8 +58,7 @@ async def _connection(source: Source, writer: Writer, pace: Pace, observe: Obser
                 new = await writer.add(batch)
                 if batch.lost:
                     observe(LossPossible(source.id, batch.lost))
-                else:
-                    progress += new
+                progress += new * (not (batch.lost or batch.made))
                 if batch.state is State.ENDED:
                     return 0.0
     except SourceRefused as refused:

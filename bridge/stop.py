@@ -50,8 +50,8 @@ class Stop:
             return None
 
 
-async def within(awaitable: Awaitable[T], seconds: float) -> T | None:
-    """The awaitable's result, or None if `seconds` pass first (it is then cancelled)."""
+async def within(awaitable: Awaitable[T], seconds: float | None) -> T | None:
+    """The awaitable's result, or None if `seconds` pass first (it is then cancelled); None waits without a bound."""
     try:
         async with asyncio.timeout(seconds):
             return await awaitable

@@ -66,7 +66,7 @@ class Account:
         """There is no key."""
         return said
 
-    async def fetch(self, url: str, *, params: Any, cursor: bool, **_: Any) -> bytes:
+    async def fetch(self, url: str, *, params: Any, cursor: str, **_: Any) -> bytes:
         """A page of the list, or the run, which is never over."""
         if url.endswith("/runs/r"):
             return b'{"id":"r","status":"active"}'
@@ -83,7 +83,7 @@ class Account:
         cursor = dict(params).get("after")
         at = self.ledger.after(cursor)
         if at is None:
-            raise refusal(410, {}, b"", now(), cursor=True)
+            raise refusal(410, {}, b"", now(), cursor=cursor or "")
         yield Answer(self, at)
 
 

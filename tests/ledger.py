@@ -5,7 +5,7 @@ Written for the tests of history, gaps and seams: cursors can expire, events can
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,14 +23,20 @@ def moment(seconds: float) -> str:
 class Ledger:
     """Events of one run. `page` is the most of them on a page; `begins` where a stream without a cursor begins.
 
-    Odd ones of a `traced` ledger are spans: the stream tells them and the list does not.
+    Odd ones of a `traced` ledger are spans: the stream tells them and the list does not. The list pays no heed to the
+    parameters `deaf` ("order": the newest first, "from"); with `mute` it never says `nextCursor`.
     """
 
-    def __init__(self, *, page: int = 100, begins: str = "start", traced: bool = False) -> None:
+    def __init__(
+        self, *, page: int = 100, begins: str = "start", traced: bool = False, deaf: Collection[str] = (),
+        mute: bool = False,
+    ) -> None:  # fmt: skip
         self.events: list[dict[str, Any]] = []
         self.page = page
         self.begins = begins
         self.traced = traced
+        self.deaf = deaf
+        self.mute = mute
         self.epoch = 0
         """Cursors of the list that were given out in another one are refused."""
         self.refused: set[str] = set()
@@ -57,8 +63,8 @@ class Ledger:
     def list(self, query: Query) -> tuple[int, dict[str, Any]]:
         """Status and body of a page."""
         self.asked()
-        asked = dict(query)
-        down = asked.get("order", "asc") == "desc"
+        asked = {name: value for name, value in query if name not in self.deaf}
+        down = asked.get("order", "desc" if "order" in self.deaf else "asc") == "desc"
         found = sorted(
             (each for each in self.events if "object" in each and asked.get("from", "") <= each["createdAt"]),
             key=_place, reverse=down,
@@ -71,7 +77,7 @@ class Ledger:
         page = found[: min(self.page, int(asked.get("limit", "100")))]
         more = len(found) > len(page)
         following = f"{self.epoch}|{_text(page[-1])}" if more else None
-        return 200, {"data": page, "hasMore": more, "nextCursor": following}
+        return 200, {"data": page, "hasMore": more, **({} if self.mute else {"nextCursor": following})}
 
     def after(self, cursor: str | None) -> int | None:
         """The place that a stream begins at; None where it refuses the cursor."""

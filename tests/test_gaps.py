@@ -205,7 +205,7 @@ async def test_changed_filters(stage: Stage) -> None:
         assert stage.upstream.of(V2)[2].cursor[0] == "e2"  # behind what the list has
     async with stage.daemon(source("bctrl.run-events.stream", run="r", types=["navigation"], api="v1")):
         await stage.upstream.asked(V1)
-    assert [said["certain"] for said in stage.gaps()] == [True, True]
+    assert [(said["cursor"], said["certain"]) for said in stage.gaps()] == [("e1", True), ("e1", True)]
     assert stage.told() == ["e1", "e2"]
 
 

@@ -3,10 +3,15 @@
 import asyncio
 from typing import Any
 
+import pytest
 from following import EVENTS, RUN_EVENTS, RUN_STREAM, STREAM, V2, Stage, source
 from ledger import Ledger, lists, moment, streams
-from upstream import HANG, Exchange, answer, happened, stream
+from upstream import HANG, Exchange, answer, frame, happened, stream
 from waiting import wait_until
+
+from bridge.sources.history import ROUNDS
+
+LATER = "2999-01-01T00:00:00Z"
 
 
 def page(*ids: str, following: str | None = None, **fields: Any) -> dict[str, Any]:
@@ -116,6 +121,95 @@ async def test_list_is_not_served(stage: Stage) -> None:
     assert "not served here" in said["reason"]
 
 
+async def test_list_is_not_served_and_only_what_is_new_is_wanted(stage: Stage) -> None:
+    """Without a list `now` leaves out what the stream tells from before; what is done is in the gap and in the log."""
+    ledger = Ledger()
+    ledger.grow(2)
+    ledger.grow(1, createdAt=LATER)
+    stage.upstream.on(STREAM, streams(ledger))
+    async with stage.daemon(source("bctrl.events.stream", from_="now")) as running:
+        await wait_until(lambda: stage.told() == ["e2"], "the new one")
+        line = await running.line("loss.possible", source="s")
+    (said,) = stage.gaps()
+    assert (said["action"], said["certain"]) == ("now", False)
+    assert line["reason"] == said["reason"]
+
+
+async def test_no_cursor_to_the_next_page(stage: Stage) -> None:
+    """Where more is said to be there and no cursor leads to it, the list is read on by time, to its end."""
+    ledger = Ledger(page=20, mute=True, begins="now")
+    ledger.grow(90)
+    stage.upstream.on(EVENTS, lists(ledger))
+    stage.upstream.on(STREAM, streams(ledger))
+    async with stage.daemon(source("bctrl.events.stream", from_="start")):
+        await stage.upstream.asked(STREAM)
+        await wait_until(lambda: stage.cursor() == "e89", "the end of the list")
+    assert stage.told() == ledger.ids
+    assert dict(stage.upstream.of(STREAM)[0].query)["after"] == "e89"
+    assert stage.gaps() == []
+
+
+async def test_no_way_to_the_next_page(stage: Stage) -> None:
+    """Where time leads no further either, the stream goes on behind what was told, and the possible gap is said."""
+    ledger = Ledger(page=20, mute=True, deaf=["from"], begins="now")
+    ledger.grow(90)
+    stage.upstream.on(EVENTS, lists(ledger))
+    stage.upstream.on(STREAM, streams(ledger))
+    async with stage.daemon(source("bctrl.events.stream", from_="start")):
+        await wait_until(lambda: stage.told() == ledger.ids, "the stream behind the list")
+    assert dict(stage.upstream.of(STREAM)[0].query)["after"] == "e19"
+    (said,) = stage.gaps()
+    assert (said["action"], said["certain"]) == ("backfill", False)
+
+
+@pytest.mark.parametrize("mute", [False, True], ids=["cursor", "mute"])
+async def test_the_newest_first_in_spite_of_the_order_asked_for(stage: Stage, *, mute: bool) -> None:
+    """An account's list that begins with its newest event is of no use; where it is one page, it is turned round."""
+    ledger = Ledger(page=20, deaf=["order"], mute=mute)
+    ledger.grow(20)
+    stage.upstream.on(EVENTS, lists(ledger))
+    stage.upstream.on(STREAM, streams(ledger))
+    async with stage.daemon(source("bctrl.events.stream", "one", from_="start")):
+        await stage.upstream.asked(STREAM)
+        await wait_until(lambda: stage.told() == ledger.ids, "the one page, turned round")
+    assert dict(stage.upstream.of(STREAM)[0].query)["after"] == "e19"
+    assert stage.gaps("one") == []
+    ledger.grow(20)
+    async with stage.daemon(source("bctrl.events.stream", "more", from_="start")):
+        await wait_until(lambda: sorted(stage.told()) == sorted([*ledger.ids, *ledger.ids[:20]]), "the stream's all")
+    assert "after" not in dict(stage.upstream.of(STREAM)[1].query)
+    (said,) = stage.gaps("more")
+    assert (said["action"], said["certain"]) == ("earliest", False)
+
+
+async def test_the_order_of_commits_is_none_that_goes_backwards(stage: Stage) -> None:
+    """A list whose last event is the newest one is told as it is, whenever its events were created."""
+    ledger = Ledger()
+    ledger.grow(1)
+    ledger.grow(1, late=30)
+    first, late = ledger.events
+    newest, listed = ({"data": data, "hasMore": False, "nextCursor": None} for data in ([late], [first, late]))
+    stage.upstream.on(EVENTS, answer(200, newest), answer(200, listed))
+    stage.upstream.on(STREAM, streams(ledger))
+    async with stage.daemon(source("bctrl.events.stream", from_="start")):
+        await stage.upstream.asked(STREAM)
+        await wait_until(lambda: stage.cursor() == "e1", "the cursor")
+    assert stage.told() == ["e0", "e1"]
+
+
+async def test_a_list_that_takes_no_time(stage: Stage) -> None:
+    """What a list tells from before the time that was asked for is left out."""
+    ledger = Ledger(deaf=["from"])
+    ledger.grow(50)
+    stage.upstream.on(EVENTS, lists(ledger))
+    stage.upstream.on(STREAM, streams(ledger))
+    kind = "bctrl.events.stream"
+    async with stage.daemon(source(kind, from_=moment(40)), source(kind, "n", from_="now", run="r")):
+        await stage.upstream.asked(STREAM, 2)
+        await wait_until(lambda: stage.cursor() == stage.cursor("n") == "e49", "the cursors")
+    assert stage.told() == ledger.ids[40:]
+
+
 async def test_no_list_tells_spans(stage: Stage) -> None:
     """A run's trace alone has no list: that is said, and the stream is followed."""
     ledger = Ledger(traced=True)
@@ -147,13 +241,20 @@ async def test_backwards(stage: Stage) -> None:
 
 
 async def test_a_list_that_goes_round(stage: Stage) -> None:
-    """A page that gives its own cursor as the next one's is no page: asked again slowly, not in a loop."""
+    """A page that gives its own cursor as the next one's is asked for again slowly; then the stream is followed.
+
+    Slow because of the backoff.
+    """
     stage.upstream.on(RUN_EVENTS, answer(200, page("e1", following="c")))
+    stage.upstream.on(V2, stream(frame("e2"), then=HANG))
     async with stage.daemon(source("bctrl.run-events.stream", run="r", from_="start")) as running:
         line = await running.line("source.interrupted", progress=False)
         assert "own cursor" in line["reason"]
-        assert len(stage.upstream.of(RUN_EVENTS)) < 5
-    assert stage.told() == ["e1"]
+        await wait_until(lambda: stage.told() == ["e1", "e2"], "the stream behind the list")
+    assert len(stage.upstream.of(RUN_EVENTS)) == 1 + ROUNDS
+    assert stage.upstream.of(V2)[0].cursor[0] == "e1"
+    (said,) = stage.gaps()
+    assert (said["action"], said["certain"]) == ("backfill", False)
 
 
 async def test_overlapping_pages_and_filters_of_the_stream(stage: Stage) -> None:

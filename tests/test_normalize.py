@@ -201,6 +201,19 @@ def test_an_event_about_the_end_is_no_end(mark: dict[str, Any]) -> None:
     assert (read(stream).state, read(stream).cursor) == (None, "evt_8")
 
 
+@pytest.mark.parametrize("frame", [{"event": "run.ended"}, {"event": "message", "id_": "end_1"}])
+def test_any_end_marker_is_the_end_of_this_stream(frame: dict[str, str]) -> None:
+    """The stream is one run's: its end is this run's, whatever run it names, and `runid` is what was said."""
+    data = {"type": "run.ended", "runId": "run_9", "status": "completed"}
+    batch = read(framed(data, **frame))
+    (record,) = batch.records
+    assert isinstance(record, Event)
+    assert (record.id, record.subject, record.runid) == ("run_123:ended", RUN, "run_9")
+    assert batch.state is State.ENDED
+    about = read(framed({"id": "evt_4", "category": "lifecycle", **data}, **frame))
+    assert about.state is None, "a whole event about another run's end is none"
+
+
 @pytest.mark.parametrize(
     ("times", "time"),
     [

@@ -167,3 +167,46 @@ def test_a_made_id_is_the_same_on_a_replay() -> None:
     assert len(set(first)) == 4
     assert all(id_.startswith("7") for id_ in first)
     assert [event["id"] for event in events(b"data: b\n\ndata: b\n\n")] == ["made 1", "made 2"]
+
+
+def named(*frames: tuple[str, str]) -> bytes:
+    """Frames of these ids and data."""
+    return "".join(f"id: {id_}\ndata: {data}\n\n" for id_, data in frames).encode()
+
+
+def test_an_id_that_comes_again_with_other_bytes_is_no_id() -> None:
+    """Each different frame under one id is an event of its own; the same bytes are a replay, until the id is shared."""
+    stream = reader()
+    frames = named(("0", "a"), ("0", "a"), ("0", "b"), ("1", "c"), ("0", "a"), ("0", "b"), ("1", "c"))
+    frames += b"data: b\n\n" + named(("0", "\xff"))
+
+    def told() -> list[str]:
+        stream.connected()
+        return [record.id for record in stream.batch(Decoder().feed(frames), RECEIVED).records
+                if isinstance(record, Event)]  # fmt: skip
+
+    first = told()
+    assert first[:2] == ["0", "0"]
+    assert first[3] == first[6] == "1"
+    assert len({first[0], *first[2:]}) == len(first) - 2, "all others are events of their own"
+    assert first[2].startswith("0:")
+    assert first[2].endswith(":id:1")
+    assert told() == first, "a replay is recognised"
+    frames = named(("0", "b"), ("0", "new"))
+    assert told()[0] == first[2], "one that begins later, too"
+    assert told()[1] not in first
+
+
+def test_what_cannot_be_read_is_told_apart_under_one_id() -> None:
+    """Two frames that are parked are two, though they have one id; the same one again is the same."""
+    bad = [b"id: 0\ndata: \xff%d\n\n" % number for number in (1, 2, 1)]
+    keys = [record.key for record in read(b"".join(bad)).records if isinstance(record, Parked)]
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_ids_that_were_made_are_no_progress() -> None:
+    """A batch says where all its ids were made up: what has one, or follows one that has, is not."""
+    assert read(b"data: 1\n\ndata: 2\n\n").made
+    for frames in (b"", b": alive\n\n", b"data: 1\n\nid: 2\ndata: 2\n\n", b"id: 2\ndata: 2\n\ndata: 3\n\n"):
+        assert not read(frames).made
+    assert not read(b'data: {"n":1}\n\n', id="/n").made

@@ -9,17 +9,19 @@ from bridge.normalize.page import Page
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (b'{"data":[{"a":1},{"b":2}],"nextCursor":"c"}', Page((b'{"a":1}', b'{"b":2}'), "c")),
-        (b'{"data":[],"nextCursor":null}', Page((), "")),
-        (b'{"data":[]}', Page((), "")),
-        (b'{"data":[{}],"nextCursor":"c","hasMore":true}', Page((b"{}",), "c")),
-        (b'{"data":[{}],"nextCursor":"c","hasMore":false}', Page((b"{}",), "")),
-        (b'{"data":[1,null,"x",[2]]}', Page((b"1", b"null", b'"x"', b"[2]"), "")),
-        (b'{"data":[{}],"nextCursor":"a\\u0062"}', Page((b"{}",), "ab")),
+        (b'{"data":[{"a":1},{"b":2}],"nextCursor":"c"}', Page((b'{"a":1}', b'{"b":2}'), "c", more=True)),
+        (b'{"data":[],"nextCursor":null}', Page((), "", more=False)),
+        (b'{"data":[]}', Page((), "", None)),
+        (b'{"data":[{}],"hasMore":true}', Page((b"{}",), "", more=True)),
+        (b'{"data":[{}],"nextCursor":null,"hasMore":true}', Page((b"{}",), "", more=True)),
+        (b'{"data":[{}],"nextCursor":"c","hasMore":true}', Page((b"{}",), "c", more=True)),
+        (b'{"data":[{}],"nextCursor":"c","hasMore":false}', Page((b"{}",), "", more=False)),
+        (b'{"data":[1,null,"x",[2]]}', Page((b"1", b"null", b'"x"', b"[2]"), "", None)),
+        (b'{"data":[{}],"nextCursor":"a\\u0062"}', Page((b"{}",), "ab", more=True)),
     ],
 )
 def test_a_page_is_its_objects_and_the_next_cursor(body: bytes, expected: Page) -> None:
-    """The objects as received, and the cursor; none on the last page, by whichever of the two signs."""
+    """The objects as received, and the cursor; none on the last page, by either sign; and whether more is said."""
     assert page.read(body) == expected
 
 
@@ -42,15 +44,15 @@ def test_the_objects_are_byte_for_byte(items: list[bytes]) -> None:
 
 def test_a_name_may_be_escaped_or_twice() -> None:
     """JSON allows to escape the letters of a name; where it is there twice, the last one counts."""
-    assert page.read(rb'{"d\u0061ta":[{}]}') == Page((b"{}",), "")
-    assert page.read(b'{"data":[1],"data":[2]}') == Page((b"2",), "")
+    assert page.read(rb'{"d\u0061ta":[{}]}') == Page((b"{}",), "", None)
+    assert page.read(b'{"data":[1],"data":[2]}') == Page((b"2",), "", None)
 
 
 @pytest.mark.parametrize(
     "body",
     [
         b"", b"<html>", b"[]", b"null", b"{}", b'{"data":null}', b'{"data":{}}', b'{"data":[}', b'{"data":[1]',
-        b'{"data":["\xff"]}', b'{"data":[],"nextCursor":5}', b'{"data":[],"nextCursor":{}}',
+        b'{"data":["\xff"]}', b'{"data":[],"nextCursor":5}', b'{"data":[],"hasMore":1}', b'{"data":[],"nextCursor":{}}',
         b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}",
     ],
 )  # fmt: skip

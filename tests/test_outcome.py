@@ -13,6 +13,7 @@ from bridge.errors import CursorRefused, HttpError, OutcomeUnknown, SourceError,
 from bridge.sources import reference
 from bridge.sources.outcome import (
     ERROR_BODY,
+    NOT_FOUND,
     TABLE,
     UNSERVED,
     Answer,
@@ -46,31 +47,56 @@ HTML = b"<!doctype html><p>the cursor is gone"
 TEXT = b"Cannot GET /v2/runs/r/events/stream?cursor=e1"
 
 
-def told(status: int, body: bytes = b"", /, **how: bool) -> Answer:
+def told(status: int, body: bytes = b"", /, **how: Any) -> Answer:
     """An answer with this body; `how` are the flags of the call."""
     return Answer(status, complaint(body), **how)
 
 
-STREAM: dict[str, bool] = {"stream": True}
-RESUMED: dict[str, bool] = {"stream": True, "cursor": True}
-PAGE: dict[str, bool] = {"cursor": True}
-SIGNAL: dict[str, bool] = {"consuming": True}
+STREAM: dict[str, Any] = {"stream": True}
+RESUMED: dict[str, Any] = {"stream": True, "cursor": "evt_3"}
+ACCOUNT: dict[str, Any] = {**RESUMED, "whole": True}
+PAGE: dict[str, Any] = {"cursor": "evt_3"}
+SIGNAL: dict[str, Any] = {"consuming": True}
+
+
+def plain(message: str, code: str = "not_found") -> bytes:
+    """An error of a code that says nothing more than its status."""
+    return json.dumps({"error": {"code": code, "message": message}}).encode()
+
 
 CASES: dict[str, tuple[list[Answer], list[Answer]]] = {
     "502 and 504 of a call that consumes": (
         [told(502, **SIGNAL), told(504, HTML, **SIGNAL), told(504, ANCHOR, **SIGNAL)],
         [told(502), told(504, **RESUMED), told(503, **SIGNAL), told(500, **SIGNAL)],
     ),
-    "4xx that names the cursor, 410 to a cursor": (
+    "4xx that names or repeats the cursor, 410 to a cursor": (
         [told(400, BAD_CURSOR, **PAGE), told(400, BAD_CURSOR_NESTED, **RESUMED), told(404, NO_EVENT, **RESUMED),
          told(409, CONFLICT, **RESUMED), told(422, NO_AFTER, **RESUMED), told(400, NO_RESUME, **RESUMED),
          told(400, b"unknown cursor", **PAGE), told(400, b"after is too old", **PAGE),
-         told(404, b'{"code":"SUBSCRIPTION_GONE"}', **PAGE), told(410, **PAGE), told(410, HTML, **RESUMED)],
+         told(404, b'{"code":"SUBSCRIPTION_GONE"}', **PAGE), told(410, **PAGE), told(410, HTML, **RESUMED),
+         told(400, plain("Unknown event evt_3"), **RESUMED), told(422, plain("no such id: 'evt_3'."), **PAGE),
+         told(404, plain("evt_3"), **RESUMED), told(404, b"event evt_3 is unknown", **PAGE),
+         told(400, plain('event "3" is unknown'), cursor="3")],
         [told(400, BAD_CURSOR), told(410), told(404, NO_EVENT), told(400, BAD_FILTER, **PAGE), told(400, **PAGE),
          told(400, HTML, **PAGE), told(404, GONE_RUN, **RESUMED), told(404, NO_ROUTE, **RESUMED),
          told(404, TEXT, **RESUMED), told(401, BAD_CURSOR, **PAGE), told(403, BAD_CURSOR, **PAGE),
          told(408, TOO_LATE, **PAGE), told(425, TOO_LATE, **PAGE), told(429, TOO_LATE, **PAGE),
-         told(500, BAD_CURSOR, **PAGE), told(409, b'{"error":"try after a while"}', **PAGE)],
+         told(500, BAD_CURSOR, **PAGE), told(409, b'{"error":"try after a while"}', **PAGE),
+         told(400, plain("Unknown event evt_3")), told(400, plain("Unknown event evt_33"), **PAGE),
+         told(400, plain("no GET /v1/events/stream?after=evt_3"), **PAGE), told(400, plain("run_evt_3"), **PAGE),
+         told(400, plain("at most 3 of them"), cursor="3"), told(500, plain("evt_3"), **PAGE),
+         told(404, plain("evt_3", "route.not_found"), **PAGE)],
+    ),
+    "404 with JSON to a cursor of an account's stream, unless it names another thing (route, space, run, ...)": (
+        [told(404, body, **ACCOUNT) for body in
+         (plain("Not found"), plain("", "404"), b"{}", b'{"message":"Not Found"}', plain("No such event.", "NOT_FOUND"),
+          b'{"code":"resource.not_found","error":"The requested resource was not found."}')],
+        [told(404, plain("Not found"), **RESUMED), told(404, plain("Not found"), stream=True, whole=True),
+         told(400, plain("Not found"), **ACCOUNT), told(404, b"", **ACCOUNT), told(404, HTML, **ACCOUNT),
+         told(404, b"not found", **ACCOUNT), told(404, NO_ROUTE, **ACCOUNT), told(404, GONE_RUN, **ACCOUNT),
+         told(404, plain("No such space", "space.not_found"), **ACCOUNT),
+         told(404, plain("Organization not found"), **ACCOUNT), told(404, plain("no such sub-account"), **ACCOUNT),
+         told(404, b'{"message":"no Route matched with those values"}', **ACCOUNT)],
     ),
     "`route.not_found`, `request.version_unsupported`, 405, 404 or 501 with HTML or text": (
         [told(404, NO_ROUTE), told(404, NO_ROUTE_NESTED, **RESUMED), told(404, NO_ROUTE, **RESUMED),
@@ -130,7 +156,7 @@ CASES: dict[str, tuple[list[Answer], list[Answer]]] = {
 """By row: answers that it decides, and their nearest neighbours, which another row decides."""
 
 BODIES = [b"", b"{}", GONE_RUN, NO_ROUTE, BAD_CURSOR, ANCHOR, HTML, TEXT, b"[1]", b"null"]
-CALLS: list[dict[str, bool]] = [{}, STREAM, PAGE, RESUMED, SIGNAL]
+CALLS: list[dict[str, Any]] = [{}, STREAM, PAGE, RESUMED, ACCOUNT, SIGNAL]
 PASSING = (408, 425, 429, 500, 502, 503, 504, 520, 599)
 
 
@@ -149,7 +175,7 @@ def test_row(name: str) -> None:
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("how", CALLS, ids=str)
-def test_every_answer_has_a_meaning(body: bytes, how: dict[str, bool]) -> None:
+def test_every_answer_has_a_meaning(body: bytes, how: dict[str, Any]) -> None:
     """Whatever is answered to whichever call, a row fits, and the safe side is kept."""
     found = {status: judge(told(status, body, **how)).means for status in range(200, 600)}
     consuming = how.get("consuming", False)
@@ -177,8 +203,14 @@ ERRORS: list[tuple[Answer, bytes, type[SourceError], str]] = [
     (told(302), b"", SourceRefused, "302: a redirect to another origin is not followed; correct base_url or url"),
     (told(401), b'{"error":"no"}', SourceRefused,
      "401 no: the key was refused; correct the account's api_key, or headers"),
-    (told(404), GONE_RUN_NESTED, SourceRefused, "404 run.not_found: No such run."),
-    (told(422), b"{}", SourceRefused, "422"),
+    (told(404), GONE_RUN_NESTED, SourceRefused, f"404 run.not_found: No such run.: {NOT_FOUND}"),
+    *((told(404), body, SourceRefused, f"404: {NOT_FOUND}") for body in (b"", b"null", b"[]", b"{}", b'{"code":404}')),
+    (told(404), plain("404: Not Found", "404"), SourceRefused, f"404 Not Found: {NOT_FOUND}"),
+    (told(404), b'"404"', SourceRefused, f'404 "404": {NOT_FOUND}'),
+    (told(500), plain("Failed", "500"), SourceError, "500 Failed"),
+    (told(500), b"500 Internal Server Error", SourceError, "500 Internal Server Error"),
+    (told(500), b"5000 too many", SourceError, "500 5000 too many"),
+    (told(422), b"{}", SourceRefused, "422: the upstream refuses this request: correct its filters or id"),
     (told(204, **STREAM), b"", SourceRefused, "204: the upstream asks not to reconnect"),
     (told(200, **STREAM), b'{"error":"x"}', SourceError, "200 x: an event stream was expected"),
     (told(200), b"[1]", SourceError, "200 [1]"),
@@ -191,7 +223,7 @@ def test_refusal(answer: Answer, body: bytes, kind: type[SourceError], reason: s
     """An answer is an error of the kind its row means; the reason is the upstream's words and what to do about them."""
     headers = {"Retry-After": "7"}
     error = refusal(answer.status, headers, body, NOW, consuming=answer.consuming, cursor=answer.cursor,
-                    stream=answer.stream)  # fmt: skip
+                    stream=answer.stream, whole=answer.whole)  # fmt: skip
     assert type(error) is kind
     assert error.reason == reason
     if isinstance(error, SourceRefused):
@@ -226,9 +258,8 @@ def test_no_answer(*, sent: bool, consuming: bool) -> None:
         (b'{"message":"no"}', Complaint("", "no", "json")),
         (b'{"detail":"Not\\n found"}', Complaint("", "Not found", "json")),
         (b'{"error":null}', Complaint("", "", "json")),
-        (b"{}", Complaint("", "", "json")),
+        *((body, Complaint("", "", "json")) for body in (b"{}", b"[]", b"null", b" [ ] ")),
         (b"[1, \n 2]", Complaint("", "[1, 2]", "json")),
-        (b"null", Complaint("", "null", "json")),
         (b'"no"', Complaint("", '"no"', "json")),
         (b"-1.5", Complaint("", "-1.5", "json")),
         (b"plain\r\n  text\x00\n", Complaint("", "plain text\x00", "text")),

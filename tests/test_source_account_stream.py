@@ -1,6 +1,7 @@
 """`bctrl.events.stream`: the events of a whole account, as the real daemon reads them from a scripted upstream."""
 
 import json
+from functools import partial
 from typing import Any
 
 from following import EVENTS, STREAM, Stage, source
@@ -156,3 +157,26 @@ async def test_nothing_falls_between_two_connections_without_an_event(stage: Sta
         await stage.log.has(*ledger.ids)
     assert stage.told() == ledger.ids
     assert (stage.gaps(), stage.cursor(), stage.log.source()["bookmark"]) == ([], "e2", "")
+
+
+def _holds(stage: Stage, id_: str) -> bool:
+    return id_ in stage.told()
+
+
+async def test_a_cursor_that_is_refused_in_other_words(stage: Stage) -> None:
+    """A refusal that repeats the cursor, and a 404 that names nothing else, are gaps; one of a space is none."""
+    said = {
+        "quoted": answer(400, {"error": {"code": "request.invalid", "message": "Unknown event evt_3"}}),
+        "plain": answer(404, {"error": {"code": "not_found", "message": "Not found"}}),
+        "space": answer(404, {"error": {"code": "space.not_found", "message": "Not found"}}),
+    }
+    for name, refused in said.items():
+        stage.upstream.on(STREAM, stream(told("evt_3"), then=CUT), refused, stream(told(f"{name}-1"), then=HANG))
+        async with stage.daemon(source("bctrl.events.stream", name)) as running:
+            if name == "space":
+                await running.line("source.failed", source=name)
+            else:
+                await running.line("source.gap", source=name, cursor="evt_3")
+                await wait_until(partial(_holds, stage, f"{name}-1"), "what comes behind the gap")
+    assert stage.cursor("space") == "evt_3"
+    assert stage.gaps("space") == []

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from daemon import BCTRL_KEY, Daemon, Log, configuration, never, stream_source
 from servers import RedisServer
-from upstream import COMMENT, CUT, HANG, HEARTBEAT, SSE, Upstream, answer, ended, frame, stream
+from upstream import COMMENT, CUT, HANG, HEARTBEAT, SSE, Script, Upstream, answer, ended, frame, stream
 from waiting import wait_until
 
 from bridge.sources.event_stream import LINGER
+from bridge.sources.outcome import ERROR_TIME
 
 V2 = "/v2/runs/{}/events/stream"
 PATH = V2.format("r")
@@ -198,3 +199,49 @@ async def test_what_came_before_a_cut_counts(
         assert upstream.of(PATH)[1].cursor == ("e2399", "e2399")
         await Log(redis).longer(2399)
     assert Log(redis).ids() == [f"e{number}" for number in range(2400)]
+
+
+def dripping(status: int, kind: str, *said: bytes) -> Script:
+    """An answer whose body never ends: a few bytes, then a blank five times a second."""
+    return stream(*said, *[part for _ in range(200) for part in (b" ", 0.2)], status=status,
+                  headers={"Content-Type": kind})  # fmt: skip
+
+
+async def test_an_errors_body_has_a_time_limit(
+    daemon: Callable[..., Daemon], upstream: Upstream, log: Log
+) -> None:  # fmt: skip
+    """An error whose body drips is judged after five seconds by what has come (so it takes as long)."""
+    dripped = {"key": dripping(401, "application/json", b'{"code":"no"}'), "broken": dripping(500, "text/plain", b"x"),
+               "page": dripping(200, "text/html", b"<p>"), "look": answer(404, {"code": "run.not_found"})}  # fmt: skip
+    for run, script in dripped.items():
+        upstream.on(V2.format(run), script)
+    upstream.on("/v1/runs/look", dripping(404, "application/json", b'{"code":"run.not_found"}'))
+    async with daemon(*(stream_source(run, run=run) for run in dripped)) as running:
+        await running.line("source.failed", source="key", timeout=ERROR_TIME + 3)
+        await running.line("source.failed", source="look", timeout=3)
+        for run, reason in (("broken", "500 x"), ("page", "200 an HTML page: an event stream was expected")):
+            await running.line("source.interrupted", source=run, reason=reason, timeout=3)
+    for path in (*map(V2.format, ("key", "broken", "page")), "/v1/runs/look"):
+        request = upstream.of(path)[0]
+        assert ERROR_TIME - 0.1 <= (request.until or 0.0) - request.at < ERROR_TIME + 2
+
+
+async def test_a_run_that_is_gone_does_not_flap(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
+    """A stream that answers and brings nothing while its run is gone has failed once, until it brings something."""
+    upstream.on(PATH, stream(), stream(), stream(b": alive\n\n"), stream(frame("e1"), then=HANG))
+    upstream.on("/v1/runs/r", answer(404, {"code": "run.not_found", "error": "no such run"}))
+    async with daemon(stream_source(recheck="1s")):
+        await upstream.asked(PATH, 3)
+        assert log.source()["state"] == "failed"
+        await wait_until(lambda: log.ids()[-1] == "e1", "what the stream brings")
+        await log.state("running")
+    assert [data["status"] for data in log.data("source.failed")] == [404]
+
+
+async def test_the_end_of_another_run_is_the_end(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
+    """A run's stream has one end: a marker that names another run ends it, too."""
+    upstream.on(PATH, stream(frame("e1"), ended("other"), then=HANG))
+    async with daemon(stream_source()) as running:
+        await running.line("source.ended")
+    assert log.ids() == ["e1", "r:ended"]
+    assert log.events()[-1]["runid"] == "other"

@@ -12,7 +12,7 @@ import msgspec
 from bridge.event import Batch, Event, Parked, State
 from bridge.normalize import moment
 from bridge.normalize.moment import rfc3339
-from bridge.normalize.run_event import park
+from bridge.normalize.run_event import parked
 from bridge.normalize.surrogates import paired
 from bridge.sse import Frame
 
@@ -20,6 +20,8 @@ Found = msgspec.Raw | None
 """A JSON text, undecoded: so a number keeps its digits, however many."""
 MAX_UNNAMED = 10_000
 """Different frames without an id that are told apart behind one id."""
+MAX_NAMED = 10_000
+"""Ids of frames whose bytes are remembered, over connections too: other bytes under one of them are another event."""
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _NUMBER = frozenset({b"%c" % character for character in b"-0123456789"})
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -41,7 +43,8 @@ class AnyStream:
     """Reads the frames of one stream. `subject` is that of events which name none.
 
     A frame without an id is known by the last id before it and its own bytes, so that a replay brings it once; where
-    the stream has no ids at all, `new_id` makes one, and a replay brings it again.
+    the stream has no ids at all, `new_id` makes one, and a replay brings it again. Where an id comes again with other
+    bytes it is no frame's own: from then on, frames that have it are known by their bytes too.
     """
 
     resource: str
@@ -52,17 +55,25 @@ class AnyStream:
     new_id: Callable[[], str]
     resumes: bool = False
     """Where no frame has an id, the one that the pointer finds is the cursor."""
-    _unnamed: Counter[str] = field(default_factory=Counter)
+    _unnamed: Counter[int] = field(default_factory=Counter)
+    _first: dict[int, str] = field(default_factory=dict)
+    """By an id's hash: the digest of the frame that has the id for its own."""
+    _shared: Counter[int] = field(default_factory=Counter)
+    """By hash: how often each id, and each of its frames, came since this connection has shown the id to be shared."""
     _named: bool = False
     _pointed: str = ""
+    _made: int = 0
+    """Ids that `new_id` has made."""
 
     def connected(self) -> None:
         """A new connection begins: what the upstream replays is counted from here."""
         self._unnamed.clear()
+        self._shared.clear()
 
     def batch(self, frames: Iterable[Frame], received: datetime) -> Batch:
         """What the frames say, in their order; the state is ENDED behind an event of the terminal name."""
         batch = Batch()
+        made = self._made
         for frame in frames:
             if frame.own_id:
                 self._unnamed.clear()
@@ -74,12 +85,13 @@ class AnyStream:
             if frame.event == self.terminal:
                 batch.state, batch.reason = State.ENDED, ""
                 break
+        batch.made = 0 < len(batch.records) == self._made - made
         return batch
 
     def _record(self, frame: Frame, received: datetime) -> Event | Parked:
         data = frame.data
         if frame.oversized:
-            return park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept")
+            return _park(frame, f"oversized: {frame.oversized} bytes, of which the first {len(data)} are kept")
         try:
             text = data.decode()
             try:
@@ -88,16 +100,16 @@ class AnyStream:
                 return self._event(frame, None, msgspec.json.encode(text), "text/plain", received)
             return self._event(frame, said, data, "application/json", received)
         except UnicodeDecodeError:
-            return park(frame, "not UTF-8")
+            return _park(frame, "not UTF-8")
         except RecursionError:  # also by a pointer, which reads it again a few calls deeper
-            return park(frame, "nested too deeply")
+            return _park(frame, "nested too deeply")
 
     def _event(self, frame: Frame, said: Found, data: bytes, form: str, received: datetime) -> Event:
         at = self.pointers
         subject = _text(said, at.subject) or self.subject
         self._pointed = _text(said, at.id)
         return Event(
-            id=self._pointed or (frame.id if frame.own_id else "") or self._made_id(frame),
+            id=self._pointed or self._id(frame),
             source=self.resource,
             type=self.type_prefix + (_text(said, at.type) or frame.event),
             subject=subject,
@@ -107,12 +119,35 @@ class AnyStream:
             data=msgspec.Raw(data),
         )
 
-    def _made_id(self, frame: Frame) -> str:
-        if not frame.id or len(self._unnamed) >= MAX_UNNAMED:
-            return self.new_id()
+    def _id(self, frame: Frame) -> str:
+        if not frame.id:
+            return self._new_id()
         digest = hashlib.blake2b(frame.event.encode() + b"\n" + frame.data, digest_size=12).hexdigest()
-        self._unnamed[digest] += 1
-        return f"{frame.id}:{digest}:{self._unnamed[digest]}"
+        if not frame.own_id:
+            return self._numbered(self._unnamed, f"{frame.id}:{digest}")
+        known = hash(frame.id)
+        first = self._first.setdefault(known, digest)
+        if len(self._first) > MAX_NAMED:
+            del self._first[next(iter(self._first))]
+        if first == digest and known not in self._shared:
+            return frame.id
+        self._shared[known] += 1
+        return self._numbered(self._shared, f"{frame.id}:{digest}:id")
+
+    def _numbered(self, seen: Counter[int], id_: str) -> str:
+        if len(seen) >= MAX_UNNAMED:
+            return self._new_id()
+        seen[hash(id_)] += 1
+        return f"{id_}:{seen[hash(id_)]}"
+
+    def _new_id(self) -> str:
+        self._made += 1
+        return self.new_id()
+
+
+def _park(frame: Frame, reason: str) -> Parked:
+    """A frame that can't be read, known by its bytes and, where it has one, its id."""
+    return parked(reason, frame.data, frame.id.encode() + b"\n" + frame.data if frame.own_id else frame.data)
 
 
 def find(said: Found, pointer: str | None) -> Found:

@@ -17,6 +17,8 @@ class Page:
 
     items: tuple[bytes, ...]
     next: str
+    more: bool | None
+    """Whether there is a next one, with or without a cursor; None where neither `hasMore` nor `nextCursor` is there."""
 
 
 def read(body: bytes) -> Page | None:
@@ -26,10 +28,12 @@ def read(body: bytes) -> Page | None:
         said = _decode(paired(body))
         items = _decode_list(said["data"])
         following = msgspec.json.decode(said.get("nextCursor", b"null"), type=str | None)
-        more = bytes(said.get("hasMore", b"true")) != b"false"
+        more = msgspec.json.decode(said["hasMore"], type=bool) if "hasMore" in said else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
         return None
-    return Page(tuple(_verbatim(verbatim(body, said["data"], "data"), items)), (following or "") if more else "")
+    if more is None and "nextCursor" in said:
+        more = bool(following)
+    return Page(tuple(_verbatim(verbatim(body, said["data"], "data"), items)), (more and following) or "", more)
 
 
 def _verbatim(listed: bytes, items: list[msgspec.Raw]) -> Iterator[bytes]:

@@ -100,14 +100,19 @@ IDS = (
     (
         "*run*:ended",
         (
-            "`ai.bctrl.run.ended`, unless a whole event tells it under an id of its own; *run* is its `runId`, else "
-            "the source's"
+            "`ai.bctrl.run.ended`, unless a whole event tells it under an id of its own; *run* is the source's, or in "
+            "`bctrl.events.stream` the event's `runId`"
         ),
         "yes",
     ),
     ("*id*:*status*", "an operation or invocation that is over, or tells no step", "yes"),
     ("*id*:*status*:ended", "an operation or invocation that is over with a status that nobody knows", "yes"),
     ("*id*:*status*:*step*", "an operation or invocation under way, at `progress.step`", "yes"),
+    (
+        "*id*:*digest*:id:*n*",
+        "an event of an `sse` source whose id came before with other bytes: the n-th frame of these bytes since then",
+        "yes",
+    ),
     (
         "*last id*:*digest*:*n*",
         "an event of an `sse` source without an id, behind one that has one: the n-th frame of these bytes since that",

@@ -107,7 +107,11 @@ class RunStream:
     def _ended(self, data: bytes, said: Attributes, received: datetime) -> Event:
         # not its creation, which a run also tells
         said.time = said.finished_at or said.ended_at or said.time or said.timestamp or received
-        return self._event(data, said, f"{said.run_id or self.run}:ended", "run.ended", received)
+        return self._event(data, said, f"{self._over(said)}:ended", "run.ended", received)
+
+    def _over(self, said: Attributes) -> str:  # noqa: ARG002  # AccountStream asks it
+        """The run that an end marker ends: on a run's own stream that one, whatever id it is given there."""
+        return self.run
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,9 @@ class AccountStream(RunStream):
     def ends(self, event: Event) -> bool:  # noqa: ARG002  # one run's end is not the account's
         """Never: a run's end is an event like others here."""
         return False
+
+    def _over(self, said: Attributes) -> str:
+        return said.run_id or self.run
 
     def _event(self, data: bytes, said: Attributes, id_: str, type_: str, received: datetime) -> Event:
         segments = _about(said)

@@ -12,7 +12,7 @@ from bridge.errors import HttpError
 from bridge.http_client import HttpClient, Params, Response
 from bridge.normalize.resource import below
 from bridge.retry_after import retry_after
-from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
+from bridge.sources.outcome import ERROR_BODY, ERROR_TIME, refusal, unanswered
 from bridge.stop import nap
 
 ASIDE = 30.0
@@ -48,6 +48,10 @@ class Account:
         for secret in self._secrets:
             said = said.replace(secret, b"***")
         return said
+
+    async def said(self, response: Response) -> bytes:
+        """What an error's body says, as far as it comes in ERROR_TIME, and without secrets. Raises HttpError."""
+        return self.hide(await response.read(ERROR_BODY, ERROR_TIME))
 
     @property
     def quiet(self) -> bool:
@@ -88,17 +92,17 @@ class Account:
                 self._quieten(response)
             yield response
 
-    async def fetch(self, url: str, *, headers: Mapping[str, str], params: Params, cap: int, cursor: bool) -> bytes:
+    async def fetch(self, url: str, *, headers: Mapping[str, str], params: Params, cap: int, cursor: str) -> bytes:
         """The body of a GET that answers 200, up to `cap` bytes. Raises SourceError and its kinds.
 
-        `cursor` says that the parameters hold one.
+        `cursor` is the one that the parameters hold, or "".
         """
         accept = {"Accept": "application/json", **headers}
         try:
             async with self.request("GET", url, headers=accept, params=params, total=ASIDE) as response:
                 if response.status == 200:
                     return await response.read(cap)
-                said = self.hide(await response.read(ERROR_BODY))
+                said = await self.said(response)
         except HttpError as error:
             raise unanswered(error, consuming=False) from error
         raise refusal(response.status, response.headers, said, now(), cursor=cursor)

@@ -43,6 +43,7 @@ class AnyStream(EventStream):
         start: Start = FROM_UPSTREAM,
     ) -> None:  # fmt: skip
         named = resource(url)
+        self._gap_said = False
         self._frames_read = reads = Reads(
             named, id_, pointers, type_prefix, terminal_event, uuid7, resumes=bool(cursor_query and pointers.id)
         )
@@ -64,7 +65,10 @@ class AnyStream(EventStream):
         return event.time if isinstance(event.time, str) else event.time.isoformat()
 
     async def _connection(self, position: Position, bookmark: Bookmark) -> AsyncGenerator[Batch]:
-        """The first connection without a cursor is marked as made: each later one says that there was a gap."""
+        """The first connection without a cursor is marked as made: later ones say that there was a gap.
+
+        Once: where nothing has come since it was said, it is the same gap still.
+        """
         self._frames_read.connected()
         marked = Batch(bookmark=replace(bookmark, connected=True).text)
         first = not position.cursor
@@ -72,9 +76,14 @@ class AnyStream(EventStream):
             async for batch in batches:
                 if first:
                     first = False
-                    yield self.lost(NO_IDS) if bookmark.connected else marked
+                    if not bookmark.connected:
+                        yield marked
+                    elif not self._gap_said:
+                        self._gap_said = True
+                        yield self.lost(NO_IDS)
                 elif batch.bookmark is not None:
                     batch.bookmark = replace(Bookmark.read(batch.bookmark), connected=True).text
+                self._gap_said = self._gap_said and not batch.records
                 yield batch
 
     def _batch(self, decoder: Decoder, chunk: bytes, seam: Seam) -> Batch:

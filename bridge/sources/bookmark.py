@@ -3,9 +3,15 @@
 import msgspec
 
 CHANGED = "changed"
-"""What `open_source.lua` stores where the filters that a cursor belongs to are others now."""
+"""What `open_source.lua` stores where the filters are others now, with `:` and the cursor that was theirs."""
 STARTED = "{}"
 """Goes on without a cursor, from wherever the upstream begins."""
+
+
+def dropped(text: str) -> str | None:
+    """The cursor that a change of filters has dropped, "" for none or an unknown one; None where nothing changed."""
+    mark, _, cursor = text.partition(":")
+    return cursor if mark == CHANGED else None
 
 
 class Bookmark(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,6 +38,8 @@ class Bookmark(msgspec.Struct, frozen=True, omit_defaults=True):
     """The stream behind the list has no cursor: the list is read on, from this page, when the connection is there."""
     since: str = ""
     """What happened before this time is left out."""
+    now: bool = False
+    """That time is when the source began: nothing older was asked for."""
     connected: bool = False
     """There was a connection already: another one without a cursor comes after a gap."""
 

@@ -18,7 +18,7 @@ from bridge.http_client import Response
 from bridge.normalize.run_event import RunStream
 from bridge.sources.account import Account
 from bridge.sources.bookmark import Bookmark
-from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
+from bridge.sources.outcome import refusal, unanswered
 from bridge.sources.run_look import Run, RunLook
 from bridge.sources.seam import Seam, placed
 from bridge.sources.subscription import FROM_UPSTREAM, Start, Subscription, after, clock
@@ -57,6 +57,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     idle_timeout: float = 60.0
     max_event_bytes: int = 8 << 20
+    whole: bool = False
+    """The stream is a whole account's (`bridge.sources.outcome.Answer`)."""
 
 
 class EventStream(Subscription):
@@ -76,6 +78,8 @@ class EventStream(Subscription):
         )  # fmt: skip
         self._call = call
         self._reads = reads
+        self._gone = False
+        """The stream has brought nothing, and its run was said to be gone: that it answers proves nothing."""
 
     async def batches(self, position: Position) -> AsyncGenerator[Batch]:
         """History where it is asked for, then one connection's batches (`bridge.ports.Source`)."""
@@ -92,6 +96,9 @@ class EventStream(Subscription):
                         connected = True
                         fresh = fresh or _news(batch, position)
                         position = after(position, batch)
+                        self._gone = self._gone and not (fresh or _more(batch))
+                        if self._gone:
+                            continue
                         yield batch
                         if batch.state is State.ENDED:
                             return
@@ -104,16 +111,25 @@ class EventStream(Subscription):
                 yield Batch([over.ended(self._reads, now())], state=State.ENDED)
                 return
             # A run that is over is asked once more: between its stream's end and this look something may have come.
-            over = None if fresh else await self._over()
+            over = await self._over(silence, fresh=fresh)
             if over is None:
-                if silence:
-                    raise silence
                 return
 
-    async def _over(self) -> Run | None:
-        """The run, if it is over: its stream ended without saying so, and has brought nothing new."""
-        run = await self.look() if self.look else None
-        return run if run and run.over else None
+    async def _over(self, silence: SourceError | None, *, fresh: bool) -> Run | None:
+        """The run, if it is over: its stream ended without saying so, and has brought nothing new.
+
+        Raises the silence that the stream ended with where it is not over.
+        """
+        try:
+            run = await self.look() if self.look and not fresh else None
+        except SourceRefused:
+            self._gone = True
+            raise
+        if run and run.over:
+            return run
+        if silence:
+            raise silence
+        return None
 
     async def _judge(self, error: SourceError, position: Position) -> None:
         """Raise what a refusal means once the run itself was asked for."""
@@ -134,7 +150,7 @@ class EventStream(Subscription):
             async with self.account.request(
                 "GET", call.url, headers={**headers, **call.headers}, params=params, idle=call.idle_timeout
             ) as response:
-                await self._accept(response, cursor=bool(cursor))
+                await self._accept(response, cursor or "")
                 yield Batch()
                 if (bookmark.again or bookmark.tail is not None) and self.history and not cursor:
                     async with aclosing(self.history.batches(bookmark, position.known)) as pages:
@@ -189,17 +205,25 @@ class EventStream(Subscription):
             batch.cursor = decoder.last_event_id
         return seam.passed(batch) if seam.open else batch
 
-    async def _accept(self, response: Response, *, cursor: bool) -> None:
+    async def _accept(self, response: Response, cursor: str) -> None:
         if response.status == 200:
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
             if kind not in NOT_A_STREAM:
                 return
-        said = self.account.hide(await response.read(ERROR_BODY))
-        raise refusal(response.status, response.headers, said, now(), cursor=cursor, stream=True)
+        said = await self.account.said(response)
+        raise refusal(
+            response.status, response.headers, said, now(), cursor=cursor, stream=True, whole=self._call.whole
+        )  # fmt: skip
 
 
 def _news(batch: Batch, position: Position) -> bool:
     return any(isinstance(record, Event) and record.id not in position.known for record in batch.records)
+
+
+def _more(batch: Batch) -> bool:
+    """True for a batch that counts, though it has no new event."""
+    parked = any(not isinstance(record, Event) for record in batch.records)
+    return parked or batch.bookmark is not None or batch.state is not None
 
 
 def _silent(error: SourceError) -> bool:

@@ -40,7 +40,7 @@ class EventsStream(EventStream):
     ) -> None:  # fmt: skip
         reads = AccountStream(ACCOUNT, account.base_url)
         call = Call(
-            account.url("v1", "events", "stream"), "after", filters, headers, idle_timeout, max_event_bytes
+            account.url("v1", "events", "stream"), "after", filters, headers, idle_timeout, max_event_bytes, whole=True
         )  # fmt: skip
         super().__init__(
             id_, account, call, reads, resource=resource(account.base_url), subject=ACCOUNT, recheck=recheck,

@@ -33,6 +33,10 @@ BACK = 1000
 TICK = timedelta(milliseconds=1)
 """What `from` is put back by, so that it does not matter whether it includes its own moment."""
 BACKWARDS = "the list begins with its newest event, and no stream can go on from there"
+ROUND = "the list gives a page's own cursor as that of the next"
+ROUNDS = 3
+"""How often such a page is asked for before the list is given up."""
+CUT = "it ends before its newest event, without a cursor"
 
 
 class History:
@@ -59,6 +63,7 @@ class History:
         self._wanted = wanted
         self._limit = LIMIT
         self._edge = 1 if resumes else EDGE
+        self._rounds = 0
 
     async def batches(self, at: Bookmark, known: Container[str]) -> AsyncGenerator[Batch]:
         """A batch a page, from the bookmark to the end; the last one says where the stream goes on.
@@ -75,7 +80,7 @@ class History:
         except SourceRefused as refused:
             if not refused.unserved:
                 raise
-            yield unlisted(self._notice, refused.reason, at.since)
+            yield self._cut(at, refused.reason)
 
     async def _batches(self, at: Bookmark, known: Container[str]) -> AsyncGenerator[Batch]:
         if at.page is None and at.tail is not None:
@@ -91,8 +96,9 @@ class History:
         while True:
             found = await self._page(at)
             batch, at, reached = self._told(self._forwards(found, at), at, known)
-            if not reached and found.next:
-                at = msgspec.structs.replace(at, page=found.next)
+            following = None if reached else self._following(found, at)
+            if following:
+                at = following
                 batch.bookmark = at.text
                 yield batch
                 continue
@@ -100,23 +106,40 @@ class History:
                 at = Bookmark(page="", begin=at.begin, since=at.since)
                 yield Batch(bookmark=at.text)
                 continue
-            self._finish(batch, at)
+            lost = not reached and self._ends_early(found)
+            if not lost:
+                self._finish(batch, at)
             yield batch
+            if lost:
+                yield self._cut(at, CUT)
             return
+
+    def _following(self, found: page.Page, at: Bookmark) -> Bookmark | None:
+        """Where the next page is: at its cursor; or by time, as long as that gets on, where there is none."""
+        if found.next:
+            return msgspec.structs.replace(at, page=found.next)
+        begin, before = moment(_before(at.through, TICK)), moment(at.begin)
+        if self._ends_early(found) and begin and (before is None or begin > before):
+            return msgspec.structs.replace(at, page="", begin=_text(begin))
+        return None
+
+    def _ends_early(self, found: page.Page) -> bool:
+        """Whether more may be in an account's list than a page without a next one has told."""
+        return self.ordered and not found.next and found.more is not False and bool(found.items)
 
     def _told(self, items: tuple[bytes, ...], at: Bookmark, known: Container[str]) -> tuple[Batch, Bookmark, bool]:
         """What a page tells, the bookmark behind it, and whether it holds the last event that is wanted."""
         records: list[Event | Parked] = []
         received = now()
         events: list[Event] = []
-        seek, reached = at.seek, False
+        seek, reached, since = at.seek, False, moment(at.since)
         for item in items:
             record = self._reads.record(item, received)
             if isinstance(record, Event):
                 seek = seek and record.id not in known
                 events.append(record)
                 reached = record.id == at.until
-            if record is not None and not seek and (isinstance(record, Parked) or self._wanted(record)):
+            if record is not None and not seek and (isinstance(record, Parked) or self._asked(record, since)):
                 records.append(record)
             if reached:
                 break
@@ -129,18 +152,37 @@ class History:
         )  # fmt: skip
         return Batch(records), at, reached
 
-    def _finish(self, batch: Batch, at: Bookmark) -> None:
-        """Where the stream goes on from: an event's id; or its own beginning, with what the list told left out."""
+    def _asked(self, event: Event, since: datetime | None) -> bool:
+        """Whether the filters fit and the time does: a list may pay no heed to `from`, or have none."""
+        when = moment(placed(event)) if since else None
+        return self._wanted(event) and not (since and when and when < since)
+
+    def _cut(self, at: Bookmark, reason: str) -> Batch:
+        """What is said where the list can't be read to its end; the stream goes on behind what it has told."""
+        if at.seek or not at.last:
+            return unlisted(self._notice, reason, at)
+        batch = _perhaps(self._notice, f"the list can't be read to its end: {reason}", "now" if at.now else "backfill")
+        self._finish(batch, msgspec.structs.replace(at, until=""), tail=False)
+        return batch
+
+    def _finish(self, batch: Batch, at: Bookmark, *, tail: bool = True) -> None:
+        """Where the stream goes on from: an event's id; or its own beginning, with what the list told left out.
+
+        With `tail`, a list without times is read on once the stream is there.
+        """
+        self._rounds = 0
         if self.resumes and (at.until or at.last):
             batch.cursor, batch.bookmark = at.until or at.last[-1], ""
         elif at.last:
-            tail = "" if self.ordered else at.page or ""
             begin = _before(at.through, LATE) if self.ordered else ""
             batch.bookmark = msgspec.structs.replace(
-                at, page=None, begin=begin, until="", seek=False, again=False, tail=tail
+                at, page=None, begin=begin, until="", seek=False, again=False,
+                tail=("" if self.ordered else at.page or "") if tail else None,
             ).text  # fmt: skip
         else:
-            batch.bookmark = Bookmark(again=True, seek=at.seek, begin=at.begin, since=at.since).text
+            batch.bookmark = Bookmark(
+                again=True, seek=at.seek, begin=at.begin, since=at.since, now=at.now
+            ).text  # fmt: skip
 
     def _restarted(self, at: Bookmark) -> Bookmark:
         """Where the list goes on once the cursor of a page is refused: by time, or else by what the log has."""
@@ -193,20 +235,23 @@ class History:
         return await self._fetch(params, cursor=at.page or "")
 
     def _forwards(self, found: page.Page, at: Bookmark) -> tuple[bytes, ...]:
-        """The objects, the oldest first: no document tells the order of a run's list. Raises SourceRefused."""
-        if self.ordered or at.page:
+        """The objects, the oldest first: a list may pay no heed to `order`, or have none. Raises SourceRefused."""
+        if at.page:
             return found.items
         records = [self._reads.record(item, now()) for item in found.items]
-        times = [time for each in records if isinstance(each, Event) and (time := moment(placed(each)))]
-        if len(times) < 2 or times[0] == times[-1] or times != sorted(times, reverse=True):
+        events = [record for record in records if isinstance(record, Event)]
+        times = [time for event in events if (time := moment(placed(event)))]
+        if len(times) < 2 or times != sorted(times, reverse=True) or events[-1].id == at.until:
             return found.items
-        if found.next and len(times) > 2:
+        if times[0] == times[-1] and events[0].id != at.until:
+            return found.items
+        if self._ends_early(found) or (found.more and (self.ordered or len(times) > 2)):
             raise SourceRefused(BACKWARDS, status=200, unserved=True)
         return found.items[::-1]
 
     async def _fetch(self, params: list[tuple[str, str]], *, cursor: str = "") -> page.Page:
         body = await self._account.fetch(
-            self._url, headers=self._headers, params=params, cap=MAX_PAGE + 1, cursor=bool(cursor)
+            self._url, headers=self._headers, params=params, cap=MAX_PAGE + 1, cursor=cursor
         )  # fmt: skip
         if len(body) > MAX_PAGE:
             self._limit = max(1, self._limit // 4)
@@ -217,7 +262,11 @@ class History:
             said = self._account.hide(body[:200]).decode(errors="replace")
             raise SourceError(f"no page of a list in the answer: {said!r}")
         if cursor and found.next == cursor:
-            raise SourceError("the list gives a page's own cursor as that of the next")
+            self._rounds += 1
+            if self._rounds >= ROUNDS:
+                self._rounds = 0
+                raise SourceRefused(ROUND, status=200, unserved=True)
+            raise SourceError(ROUND)
         return found
 
 
@@ -235,7 +284,14 @@ def _text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def unlisted(notice: Callable[[str, dict[str, object]], Event], reason: str, since: str) -> Batch:
+def unlisted(notice: Callable[[str, dict[str, object]], Event], reason: str, at: Bookmark) -> Batch:
     """What is said where there is no list: perhaps something is missing, and the stream is followed all the same."""
-    said = {"reason": f"there is no list to read the history from: {reason}", "cursor": "", "certain": False}
-    return Batch([notice("gap", {**said, "action": "earliest"})], bookmark=Bookmark(since=since).text)
+    reason = f"there is no list to read the history from: {reason}"
+    batch = _perhaps(notice, reason, "now" if at.now else "earliest")
+    batch.bookmark = Bookmark(since=at.since).text
+    return batch
+
+
+def _perhaps(notice: Callable[[str, dict[str, object]], Event], reason: str, action: str) -> Batch:
+    said: dict[str, object] = {"reason": reason, "cursor": "", "action": action, "certain": False}
+    return Batch([notice("gap", said)], lost=reason)

@@ -18,6 +18,8 @@ from bridge.retry_after import retry_after
 
 ERROR_BODY = 4096
 """Bytes of an error's body that are looked at."""
+ERROR_TIME = 5.0
+"""Seconds in which they have to come; what has come by then is looked at."""
 
 
 class Means(Enum):
@@ -47,15 +49,17 @@ class Complaint:
 class Answer:
     """An answer other than the expected one.
 
-    `consuming` says that the call may have taken a record away, `cursor` that one was sent, `stream` that events
-    were to come on this answer as they happen.
+    `consuming` says that the call may have taken a record away, `cursor` is the one that was sent, `stream` says that
+    events were to come on this answer as they happen, `whole` that they are those of a whole account: its address
+    names nothing that could be gone, but for the cursor.
     """
 
     status: int
     said: Complaint
     consuming: bool = False
-    cursor: bool = False
+    cursor: str = ""
     stream: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,25 @@ class Row:
 
 
 UNSERVED = "this API version is not served here: correct `api`, `version` or `kind`, or base_url or url"
+NOT_FOUND = "not found: correct the id, or the account"
 _CURSOR_CODES = {"event.not_found", "SUBSCRIPTION_GONE"}
 _UNSERVED_CODES = {"route.not_found", "request.version_unsupported"}
 _CURSOR_WORDS = re.compile(r"""(?:cursor|last-event-id|["'`]after["'`]|^after\b)(?!=)""", re.IGNORECASE)
 """Neither "try again after a minute" nor an address that is repeated (`?cursor=...`) is about the cursor."""
+_PLAIN_CODES = re.compile(r"(?:(?:events?|resources?|request|http|error)[._-]?)?(?:404|not[._-]?found)?", re.IGNORECASE)
+_OTHER_NOUNS = re.compile(
+    r"\b(?:route|path|page|url|endpoint|host|method|version|key|org(?:ani[sz]ation)?|(?:sub-?)?account|user|team|"
+    r"(?:work)?space|project|run|runtime|browser|sandbox|task|conversation|agent|actor)s?\b", re.IGNORECASE
+)  # fmt: skip
+"""What else can be missing: an answer that names one of these is not about the cursor for certain."""
+_SURE = 4
+"""Characters of a cursor that is recognised without quotation marks: a shorter one may be any word or number."""
+
+
+def _quoted(cursor: str, message: str) -> bool:
+    """True where a message repeats the cursor, other than in an address or as a part of something longer."""
+    before, behind = (r"(?<![\w=&/%.-])", r"(?![\w-])") if len(cursor) >= _SURE else (r"[\"'`]", r"[\"'`]")
+    return bool(cursor and re.search(before + re.escape(cursor) + behind, message))
 
 
 def _about_cursor(answer: Answer) -> bool:
@@ -81,8 +100,16 @@ def _about_cursor(answer: Answer) -> bool:
         return False
     if said.code in _UNSERVED_CODES:
         return False
-    named = said.code in _CURSOR_CODES or any(map(_CURSOR_WORDS.search, (said.code, said.message)))
+    words = any(map(_CURSOR_WORDS.search, (said.code, said.message)))
+    named = said.code in _CURSOR_CODES or words or _quoted(answer.cursor, said.message)
     return answer.status == 410 or (named and said.form not in {"html", "empty"})
+
+
+def _only_cursor(answer: Answer) -> bool:
+    said = answer.said
+    plain = _PLAIN_CODES.fullmatch(said.code) and not _OTHER_NOUNS.search(said.message)
+    json = said.form in {"flat", "nested", "json"}
+    return bool(answer.whole and answer.cursor and answer.status == 404 and json and plain)
 
 
 def _unserved(answer: Answer) -> bool:
@@ -94,7 +121,9 @@ def _unserved(answer: Answer) -> bool:
 TABLE = (
     Row("502 and 504 of a call that consumes", lambda answer: answer.consuming and answer.status in {502, 504},
         Means.UNKNOWN),
-    Row("4xx that names the cursor, 410 to a cursor", _about_cursor, Means.GAP),
+    Row("4xx that names or repeats the cursor, 410 to a cursor", _about_cursor, Means.GAP),
+    Row("404 with JSON to a cursor of an account's stream, unless it names another thing (route, space, run, ...)",
+        _only_cursor, Means.GAP),
     Row("`route.not_found`, `request.version_unsupported`, 405, 404 or 501 with HTML or text", _unserved,
         Means.RECHECK, UNSERVED),
     Row("408, 409, 425, 429", lambda answer: answer.status in {408, 409, 425, 429}, Means.RETRY),
@@ -103,8 +132,9 @@ TABLE = (
         "a redirect to another origin is not followed; correct base_url or url"),
     Row("401, 403", lambda answer: answer.status in {401, 403}, Means.RECHECK,
         "the key was refused; correct the account's api_key, or headers"),
-    Row("404", lambda answer: answer.status == 404, Means.RECHECK),
-    Row("400, 422 and other 4xx", lambda answer: answer.status >= 400, Means.RECHECK),
+    Row("404", lambda answer: answer.status == 404, Means.RECHECK, NOT_FOUND),
+    Row("400, 422 and other 4xx", lambda answer: answer.status >= 400, Means.RECHECK,
+        "the upstream refuses this request: correct its filters or id"),
     Row("204 where a stream was expected", lambda answer: answer.status == 204 and answer.stream, Means.RECHECK,
         "the upstream asks not to reconnect"),
     Row("200 with HTML or JSON where a stream was expected", lambda answer: answer.status == 200 and answer.stream,
@@ -129,6 +159,8 @@ def complaint(body: bytes) -> Complaint:
         if text.startswith("<"):
             return Complaint("", "an HTML page", "html")
         return Complaint("", " ".join(text.split())[:200], "text" if text else "empty")
+    if said in (None, [], {}):
+        return Complaint("", "", "json")
     if not isinstance(said, dict):
         return Complaint("", " ".join(body.decode(errors="replace").split())[:200], "json")
     inner = said.get("error")
@@ -144,13 +176,12 @@ def _text(value: object) -> str:
 
 def refusal(
     status: int, headers: Mapping[str, str], body: bytes, now: datetime, *,
-    consuming: bool = False, cursor: bool = False, stream: bool = False,
+    consuming: bool = False, cursor: str = "", stream: bool = False, whole: bool = False,
 ) -> SourceError:  # fmt: skip
     """The error that an answer means, to be raised: SourceRefused, CursorRefused, OutcomeUnknown or SourceError."""
     said = complaint(body)
-    row = judge(Answer(status, said, consuming, cursor, stream))
-    what = str(said) if said.form != "empty" else ""
-    reason = f"{status} {what}".strip() + (f": {row.advice}" if row.advice else "")
+    row = judge(Answer(status, said, consuming, cursor, stream, whole))
+    reason = _told(status, said) + (f": {row.advice}" if row.advice else "")
     wait = retry_after(headers, now)
     if row.means is Means.UNKNOWN:
         return OutcomeUnknown(reason, retry_after=wait)
@@ -159,6 +190,14 @@ def refusal(
     if row.means is Means.RECHECK:
         return SourceRefused(reason, status=status, unserved=row.advice is UNSERVED)
     return SourceError(reason, retry_after=wait)
+
+
+def _told(status: int, said: Complaint) -> str:
+    """The status, once, and what the body adds to it."""
+    number = str(status)
+    code = "" if said.code == number else said.code
+    message = re.sub(rf"^{number}\b[\s:.-]*", "", said.message)
+    return f"{number} {Complaint(code, message, said.form)}".strip()
 
 
 def unanswered(error: HttpError, *, consuming: bool) -> SourceError:

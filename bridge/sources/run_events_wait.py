@@ -181,7 +181,7 @@ class RunEventsWait(Subscription):
                 if response.status == 200:
                     return self._read(*await self._body(response))
                 said = self.account.hide(await response.read(ERROR_BODY))
-            raise refusal(response.status, response.headers, said, now(), cursor=bool(cursor))
+            raise refusal(response.status, response.headers, said, now(), cursor=cursor)
         except HttpError as error:
             raise unanswered(error, consuming=False) from error
         except SourceRefused as refused:

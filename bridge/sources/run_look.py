@@ -10,7 +10,7 @@ from bridge.normalize.attributes import Unreadable, fields
 from bridge.normalize.run_event import RunStream, read
 from bridge.normalize.surrogates import verbatim
 from bridge.sources.account import Account
-from bridge.sources.outcome import UNSERVED
+from bridge.sources.outcome import NOT_FOUND, UNSERVED
 
 MAX_BODY = 1 << 20
 TERMINAL = frozenset({"stopped", "completed", "ended", "failed", "cancelled", "canceled", "timed_out"})
@@ -40,7 +40,7 @@ class RunLook:
     async def __call__(self) -> Run | None:
         """The run; None where it can't be told. Raises SourceRefused if there is no such run."""
         try:
-            body = await self._account.fetch(self._url, headers=self._headers, params=(), cap=MAX_BODY, cursor=False)
+            body = await self._account.fetch(self._url, headers=self._headers, params=(), cap=MAX_BODY, cursor="")
             return _run(body)
         except SourceRefused as refused:
             if refused.status == 404 and not refused.unserved:
@@ -53,9 +53,10 @@ class RunLook:
         """A 404 is about the run only if the run itself is gone, too (CONTRACT F.6): raises what else it means."""
         if refused.status != 404 or refused.unserved or await self() is None:
             return
+        said = refused.reason.removesuffix(f": {NOT_FOUND}")
         if cursor:
-            raise CursorRefused(f"{refused.reason}; the run is there, so it is the cursor") from refused
-        raise SourceRefused(f"{refused.reason}; the run is there: {UNSERVED}", status=404, unserved=True) from refused
+            raise CursorRefused(f"{said}; the run is there, so it is the cursor") from refused
+        raise SourceRefused(f"{said}; the run is there: {UNSERVED}", status=404, unserved=True) from refused
 
 
 def _run(body: bytes) -> Run:

@@ -13,7 +13,7 @@ from bridge.errors import CursorRefused
 from bridge.event import Batch, Event, Position, State
 from bridge.normalize.own import own_event
 from bridge.sources.account import Account
-from bridge.sources.bookmark import CHANGED, STARTED, Bookmark
+from bridge.sources.bookmark import STARTED, Bookmark, dropped
 from bridge.sources.history import History, unlisted
 
 OnGap = Literal["backfill", "earliest", "now", "stop"]
@@ -73,7 +73,8 @@ class Subscription(ABC):
     def gap(self, reason: str, position: Position) -> tuple[Batch, str]:
         """The event of a cursor's end, what is stored in its place, and what is done: the source's `on_gap`."""
         action = self.start.on_gap
-        said = {"reason": reason, "cursor": position.cursor or "", "action": action, "certain": True}
+        cursor = position.cursor or dropped(position.bookmark) or ""
+        said = {"reason": reason, "cursor": cursor, "action": action, "certain": True}
         batch = Batch([self.notice("gap", said)])
         if action == "stop":
             batch.state, batch.reason = State.FAILED, reason
@@ -88,7 +89,7 @@ class Subscription(ABC):
 
     def begin(self, position: Position) -> Bookmark:
         """How the source goes on from its position. Raises CursorRefused where its filters have changed."""
-        if position.bookmark == CHANGED:
+        if dropped(position.bookmark) is not None:
             raise CursorRefused(FILTERS_CHANGED)
         if position.bookmark:
             return Bookmark.read(position.bookmark)
@@ -107,7 +108,9 @@ class Subscription(ABC):
         """From now on. A list that takes a time says which event is the newest, so that the stream resumes after it."""
         time = rfc3339(now())
         return (
-            Bookmark(page="", begin=time, since=time) if self.history and self.history.ordered else Bookmark(since=time)
+            Bookmark(page="", begin=time, since=time, now=True)
+            if self.history and self.history.ordered
+            else Bookmark(since=time)
         )
 
     @abstractmethod
@@ -118,7 +121,7 @@ class Subscription(ABC):
         """What is stored before the upstream is followed: the history, or the moment from which on events count."""
         bookmark = self.begin(position)
         if bookmark.page is not None and self.history is None:
-            yield unlisted(self.notice, "this call has none", bookmark.since)
+            yield unlisted(self.notice, "this call has none", bookmark)
         elif self.history and (bookmark.page is not None or (bookmark.again and not position.cursor)):
             async with aclosing(self.history.batches(bookmark, position.known)) as pages:
                 async for batch in pages:

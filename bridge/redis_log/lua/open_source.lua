@@ -20,9 +20,14 @@ if stored[4] and stored[4] ~= ARGV[3] then
   redis.call('HSET', KEYS[1], 'state', 'running')
   reset = 1
 elseif stored[5] and stored[5] ~= ARGV[5] then
-  -- the same resource, asked for in another way: the source says so in the log before it goes on
+  -- the same resource, asked for in another way: the source says so in the log, naming its cursor, before it goes on
+  local old = redis.call('HMGET', KEYS[1], 'cursor', 'bookmark')
+  local mark = old[2] or ''
+  if string.sub(mark, 1, 7) ~= 'changed' then
+    mark = 'changed:' .. (old[1] or '')
+  end
   redis.call('HDEL', KEYS[1], 'cursor', 'reason')
-  redis.call('HSET', KEYS[1], 'state', 'running', 'bookmark', 'changed')
+  redis.call('HSET', KEYS[1], 'state', 'running', 'bookmark', mark)
   reset = 1
 end
 redis.call('HSET', KEYS[1], 'owner', owner, 'epoch', epoch, 'resource', ARGV[3], 'time', ARGV[4], 'scope', ARGV[5])
