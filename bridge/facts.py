@@ -81,7 +81,7 @@ class SourceGap(Fact):
 
 @dataclass(frozen=True, slots=True)
 class LossPossible(Fact):
-    """A consuming call ended without an answer, or a stream that has told no id was connected to once more."""
+    """A consuming call ended without an answer, a stream without ids was connected to again, or a list has no end."""
 
     source: str
     reason: str

@@ -128,7 +128,7 @@ AMBIGUOUS: dict[str, tuple[Script, str]] = {
 }
 """Waits that end without an answer, or with a proxy's."""
 CERTAIN: dict[str, tuple[Script, str]] = {
-    "500": (tells(500, '{"error":{"code":500,"message":"bad key KEY"}}'), "500 500: bad key ***"),
+    "500": (tells(500, '{"error":{"code":500,"message":"bad key KEY"}}'), "500 bad key ***"),
     "503": (answer(503), "503"),
     "early": (answer(408), "408 after 0."),
 }
