@@ -28,7 +28,7 @@ def read(body: bytes) -> Page | None:
         said = _decode(paired(body))
         items = _decode_list(said["data"])
         following = msgspec.json.decode(said.get("nextCursor", b"null"), type=str | None)
-        more = msgspec.json.decode(said["hasMore"], type=bool) if "hasMore" in said else None
+        more = {b"true": True, b"false": False}.get(bytes(said.get("hasMore", b"")))  # another value says nothing
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError):
         return None
     if more is None and "nextCursor" in said:
