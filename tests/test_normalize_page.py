@@ -16,6 +16,8 @@ from bridge.normalize.page import Page
         (b'{"data":[{}],"nextCursor":null,"hasMore":true}', Page((b"{}",), "", more=True)),
         (b'{"data":[{}],"nextCursor":"c","hasMore":true}', Page((b"{}",), "c", more=True)),
         (b'{"data":[{}],"nextCursor":"c","hasMore":false}', Page((b"{}",), "", more=False)),
+        (b'{"data":[{}],"nextCursor":"c","hasMore":1}', Page((b"{}",), "c", more=True)),
+        (b'{"data":[{}],"hasMore":"no"}', Page((b"{}",), "", more=None)),
         (b'{"data":[1,null,"x",[2]]}', Page((b"1", b"null", b'"x"', b"[2]"), "", None)),
         (b'{"data":[{}],"nextCursor":"a\\u0062"}', Page((b"{}",), "ab", more=True)),
     ],
@@ -52,7 +54,7 @@ def test_a_name_may_be_escaped_or_twice() -> None:
     "body",
     [
         b"", b"<html>", b"[]", b"null", b"{}", b'{"data":null}', b'{"data":{}}', b'{"data":[}', b'{"data":[1]',
-        b'{"data":["\xff"]}', b'{"data":[],"nextCursor":5}', b'{"data":[],"hasMore":1}', b'{"data":[],"nextCursor":{}}',
+        b'{"data":["\xff"]}', b'{"data":[],"nextCursor":5}', b'{"data":[],"nextCursor":{}}',
         b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}",
     ],
 )  # fmt: skip
