@@ -21,8 +21,6 @@ from bridge.sources.outcome import ERROR_BODY, refusal, unanswered
 from bridge.sources.subscription import Subscription, clock
 from bridge.stop import nap
 
-PATIENCE = 45.0
-"""Seconds that the client waits at least: a server may hold a wait for 30 s whatever it is asked (CONTRACT A.2)."""
 MARGIN = 15.0
 """Seconds that the client waits longer than the server was asked to (CONTRACT F.5)."""
 MAX_BODY = 8 << 20
@@ -78,7 +76,7 @@ class DurableWait(Subscription):
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         try:
             async with self.account.request(
-                "POST", self._url, headers=headers, body=self._body, total=max(PATIENCE, self._timeout + MARGIN)
+                "POST", self._url, headers=headers, body=self._body, total=self._timeout + MARGIN
             ) as response:
                 if response.status == 200:
                     return await response.read(MAX_BODY + 1)
