@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 from judges import judged
-from normalized import RECEIPT, RECEIVED, RESOURCE, RUN, STREAM, encoded
+from normalized import G6, RECEIPT, RECEIVED, RESOURCE, RUN, STREAM, encoded, framed, only, parked, read
 
-from bridge.event import Batch, Event, Parked, State
+from bridge.event import Event, State
 from bridge.normalize.own import own_event
-from bridge.sse import Decoder
 
 # CONTRACT A.5, the vendor's own: no `time`, and a status that its schema does not have
 DOCUMENTED = """\
@@ -25,43 +24,6 @@ event: run.ended
 data: {"runId":"run_123","status":"completed","finishedAt":"2026-06-25T12:01:00.000Z","failure":null}
 
 """
-
-# CONTRACT A.7: all that a current Event has
-G6: dict[str, Any] = {
-    "object": "event", "id": "evt_6", "type": "run.started", "seq": 7, "category": "lifecycle", "channel": "api",
-    "outcome": "ok", "source": "system", "actor": {"type": "api_key", "id": "k"}, "runId": RUN, "runtimeId": "brw_1",
-    "spaceId": "sp_1", "pageId": None, "data": {"n": 1}, "time": "2026-10-03T00:00:01Z",
-    "timestamp": "2026-10-03T00:00:02Z", "createdAt": "2026-10-03T00:00:03Z", "updatedAt": "2026-10-03T00:00:04Z",
-}  # fmt: skip
-
-
-def read(stream: str | bytes) -> Batch:
-    """What a stream's frames say."""
-    return STREAM.batch(Decoder().feed(stream if isinstance(stream, bytes) else stream.encode()), RECEIVED)
-
-
-def framed(data: object, *, event: str = "run.event", id_: str = "") -> bytes:
-    """One frame; data that is no bytes becomes JSON."""
-    body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    lines = [f"event: {event}".encode() if event else b"", f"id: {id_}".encode() if id_ else b"", b"data: " + body]
-    return b"\n".join([line for line in lines if line]) + b"\n\n"
-
-
-def only(stream: str | bytes) -> dict[str, Any]:
-    """The one event of a stream as its readers see it; valid, and with `data` as it came."""
-    batch = read(stream)
-    (record,) = batch.records
-    assert isinstance(record, Event), record
-    body = encoded(record)
-    assert body.endswith(b'"data":%s}' % bytes(record.data))
-    return judged(body)
-
-
-def parked(stream: str | bytes) -> Parked:
-    """The one parked record of a stream."""
-    (record,) = read(stream).records
-    assert isinstance(record, Parked), record
-    return record
 
 
 # -- the generations
@@ -327,77 +289,6 @@ def test_the_id_of_the_data_wins_and_the_position_is_the_frames() -> None:
     assert (only(frame_only)["id"], read(frame_only).cursor) == ("outer", "outer")
     data_only = both + framed({"id": "second", "type": "t"})
     assert read(data_only).cursor == "second"
-
-
-# -- what is no event
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
-        (b"garbage", "not JSON"),
-        (b'{"id":"e","type":"t"', "not JSON"),
-        (b'{"id":"e","type":"t","n":NaN}', "not JSON"),
-        (b'{"id":"e","type":"t","x":"\x01"}', "not JSON"),
-        (b'{"id":"e","type":"t","x":"\xff"}', "not UTF-8"),
-        (b'{"id":"e","type":"t","x":"\xed\xa0\x80"}', "not UTF-8"),
-        (b"[1]", "not a JSON object"),
-        (b'"text"', "not a JSON object"),
-        (b"null", "not a JSON object"),
-        (b'{"type":"t"}', "no id"),
-        (b'{"id":null,"type":"t"}', "no id"),
-        (b'{"id":"","type":"t"}', "no id"),
-        (b'{"id":"e"}', "no type"),
-        (b'{"id":"e","type":false}', "no type"),
-        (b'{"id":"e","type":"t","x":' + b"[" * 5000 + b"]" * 5000 + b"}", "nested too deeply"),
-    ],
-)
-@pytest.mark.parametrize("name", ["run.event", ""])
-def test_a_record_that_cannot_be_read_is_parked_whole(data: bytes, reason: str, name: str) -> None:
-    """Its bytes and the reason are kept, the same record has the same key, and the frames after it are read."""
-    stream = framed(data, event=name)
-    record = parked(stream)
-    assert (record.raw, record.reason) == (data, reason)
-    assert record == parked(stream)
-    assert record.key != parked(framed(data + b" ", event=name)).key
-    assert [type(record) for record in read(stream + framed({"id": "e", "type": "t"})).records] == [Parked, Event]
-
-
-def test_an_id_line_makes_a_record_of_any_frame() -> None:
-    """A frame of an unknown name is liveness, unless it has an `id:` line or is a whole event."""
-    assert read(framed(b"garbage", event="other")).records == []
-    assert read(framed({"a": 1}, event="other")).records == []
-    assert parked(framed(b"garbage", event="other", id_="7")).reason == "not JSON"
-    assert parked(framed({"a": 1}, event="other", id_="7")).reason == "no type"
-    assert only(framed({"id": "e", "type": "t"}, event="other"))["id"] == "e"
-
-
-def test_an_oversized_frame_is_parked_with_its_beginning() -> None:
-    """What the decoder cut off is said, and the position moves on."""
-    stream = framed({"id": "big", "type": "t", "x": "y" * 100}, id_="big") + framed({"id": "e", "type": "t"}, id_="e")
-    batch = STREAM.batch(Decoder(max_event_bytes=40).feed(stream), RECEIVED)
-    record = batch.records[0]
-    assert isinstance(record, Parked)
-    assert record.raw == b'{"id": "big", "type": "t", "x": "yyyyyyyyyyyy'[:40]
-    assert record.reason.startswith("oversized: ")
-    assert batch.cursor == "e"
-
-
-@pytest.mark.parametrize("data", [b"[DONE]", b"", b"{}", b'{"time":1}'])
-def test_signs_of_life_are_ignored(data: bytes) -> None:
-    """CONTRACT D.4, rules 2 and 4: nothing is stored, nothing is parked, nothing ends."""
-    assert read(framed(data, event="")) == Batch()
-
-
-def test_an_error_frame_ends_the_connection_after_what_came_before_it() -> None:
-    """CONTRACT F.15: what follows it is not read, and will be sent again."""
-    before, after = framed({"id": "a", "type": "t"}, id_="a"), framed({"id": "b", "type": "t"}, id_="b")
-    for data in (b"overloaded", b""):
-        batch = read(before + framed(data, event="error") + after)
-        assert (len(batch.records), batch.cursor) == (1, "a")
-        assert batch.broken
-    named = framed({**G6, "type": "error"}, event="error", id_="evt_6")
-    assert only(named)["type"] == "ai.bctrl.error"
 
 
 def test_an_event_of_the_bridge_is_valid() -> None:
