@@ -4,25 +4,20 @@ Refuses to carry credentials to another origin, to read a proxy from the environ
 body beyond a stated bound.
 """
 
-import asyncio
 import contextlib
 import errno
-import ipaddress
-import socket
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from bridge.errors import HttpError
+from bridge.guard import Guard
 from bridge.stop import within
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Params = Sequence[tuple[str, str]]
 
 CONNECT_TIMEOUT = 10.0
@@ -31,53 +26,6 @@ READ_BUFFER = 1 << 16
 2,000 events, and Redis takes almost twice as long for each of them (measured)."""
 MAX_REDIRECTS = 3
 REDIRECTS = {301, 302, 303, 307, 308}
-
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""All that IANA gives out of IPv6. Forms that embed an IPv4 address (mapped, translated, NAT64) lie outside."""
-# What `is_global` of Python 3.11 to 3.13 lets through, though it reaches inside or nowhere (measured):
-# 6to4, Teredo and ORCHID forms, documentation prefixes, 6to4 relays, multicast, shared address space.
-_DENIED = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
-        "224.0.0.0/4", "192.0.0.0/24", "192.88.99.0/24", "240.0.0.0/4", "0.0.0.0/8", "100.64.0.0/10",
-    )
-)  # fmt: skip
-
-
-def forbidden(address: str, allowed: Sequence[Network]) -> bool:
-    """True if no webhook may go to this IP address: it is not a public one, and no allowed network holds it."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    if any(ip in network for network in allowed if network.version == ip.version):
-        return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip not in _GLOBAL_UNICAST:
-        return True
-    return not ip.is_global or any(ip in network for network in _DENIED if network.version == ip.version)
-
-
-class AddressForbidden(OSError):
-    """The guard's refusal, raised where the socket would be made."""
-
-
-def _guard(allowed: Sequence[Network]) -> Any:  # noqa: ANN401  # aiohttp's own type of this hook is private
-    def make_socket(info: tuple[int, int, int, str, Any]) -> socket.socket:
-        family, kind, protocol, _, address = info
-        if forbidden(address[0], allowed):
-            raise AddressForbidden(f"{address[0]} is not a public address, and no allow_networks entry holds it")
-        made = socket.socket(family, kind, protocol)
-        made.setblocking(False)  # noqa: FBT003  # the standard library's signature
-        return made
-
-    return make_socket
-
-
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """Where connections may go: public addresses, and those of `allowed`."""
-
-    allowed: tuple[Network, ...] = ()
 
 
 class Response:
@@ -161,8 +109,9 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        factory = {"socket_factory": _guard(self._guard.allowed)} if self._guard else {}
-        connector = aiohttp.TCPConnector(limit=self._limit, resolver=self._resolver, **factory)
+        connector = aiohttp.TCPConnector(
+            limit=self._limit, resolver=self._resolver, socket_factory=self._guard.make_socket if self._guard else None
+        )
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -207,41 +156,6 @@ class HttpClient:
             finally:
                 response.close() if _unfinished(response) else response.release()
         raise HttpError(f"more than {MAX_REDIRECTS} redirects", sent=True)
-
-
-async def connect(url: str, guard: Guard) -> None:
-    """Open a connection as a request to `url` would, TLS included, and drop it: nothing is asked. Raises HttpError."""
-    target = URL(url, encoded=True)
-    tls = ssl.create_default_context() if target.scheme == "https" else None
-    make_socket = _guard(guard.allowed)
-    failure: OSError | None = None
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            loop = asyncio.get_running_loop()
-            for info in await loop.getaddrinfo(target.raw_host, target.port, type=socket.SOCK_STREAM):
-                try:
-                    await _touch(make_socket(info), info[4], tls, target.raw_host)
-                except OSError as error:
-                    failure = error
-                else:
-                    return
-    except TimeoutError as error:
-        raise HttpError(f"can't connect within {CONNECT_TIMEOUT:g} s", sent=False) from error
-    except OSError as error:
-        failure = error
-    raise HttpError(f"can't connect: {failure}", sent=False) from failure
-
-
-async def _touch(made: socket.socket, address: Any, tls: ssl.SSLContext | None, host: str | None) -> None:  # noqa: ANN401  # its form is the family's
-    try:
-        await asyncio.get_running_loop().sock_connect(made, address)
-        _, writer = await asyncio.open_connection(sock=made, ssl=tls, server_hostname=host if tls else None)
-    except BaseException:
-        made.close()
-        raise
-    writer.transport.abort()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
 
 
 def _unfinished(response: aiohttp.ClientResponse) -> bool:
