@@ -1,120 +1,159 @@
-"""One attempt at one webhook destination: a signed POST of the event's bytes. Refuses to decide what comes next.
+"""One attempt at one webhook destination: a signed POST of a unit. Refuses to decide what comes next.
 
-Standard Webhooks headers, CloudEvents structured mode (https://github.com/cloudevents/spec, HTTP binding 3.2): the
-body is the event as it lies in the log. Redirects are failures; the answer's body is read to a cap and dropped.
+Standard Webhooks 1.0.0 headers around a CloudEvents format (`bridge.delivery.form`). The port `bridge.ports.Send`.
 """
 
 import asyncio
-import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
-from bridge.backoff import RETRY_AFTER_CAP
 from bridge.clock import now, unix
+from bridge.delivery.form import Form, webhook_id
+from bridge.delivery.lane import Outcome, Result, Unit
+from bridge.delivery.outcome import judge_error, judge_status, told
 from bridge.errors import HttpError
-from bridge.event import Entry
 from bridge.facts import AttemptMade
-from bridge.http_client import HttpClient
-from bridge.lane import Delivered, Failed, Outcome
 from bridge.ports import Observe
+from bridge.post import Answer, PostClient
 from bridge.retry_after import retry_after
-from bridge.signing import message_id, signature
+from bridge.signing import Signer
 
-MAX_ANSWER = 8192
-"""Bytes of an answer that are read; a receiver that sends more is not waited for."""
+__all__ = ["LONGEST_WAIT", "Endpoint", "Webhook", "webhook_id"]
 
+LONGEST_WAIT = 3600.0
+"""Seconds of a Retry-After that are honoured."""
 
-class _Identity(msgspec.Struct):
-    source: str = ""
-    id: str = ""
+Done = Callable[[Unit, Outcome], None]
 
-
-_identity = msgspec.json.Decoder(_Identity).decode
-
-
-def type_filter(globs: Sequence[str]) -> Callable[[str], bool]:
-    """A predicate over event types: any of the globs, or everything where there are none."""
-    if not globs:
-        return lambda _type: True
-    matches = re.compile("|".join(fnmatch.translate(glob) for glob in globs)).match
-    return lambda type_: matches(type_) is not None
-
-
-def webhook_id(entry: Entry) -> str:
-    """The deterministic `webhook-id` of a log entry; one that is no CloudEvent is known by its fields."""
-    try:
-        identity = _identity(entry.event)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return message_id(entry.subject, entry.id or entry.entry)
-    return message_id(identity.source, identity.id)
+_dns_name = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?").fullmatch
+_DELIVERED = {status: Outcome(Result.DELIVERED, status) for status in range(200, 300)}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Endpoint:
-    """Where a destination is and how it is signed to. Never shows its keys; its URL only without the query."""
+    """Where a destination is, what is sent there and how it is signed. Never shows a header, a key or a query."""
 
     name: str
     url: str
-    keys: tuple[bytes, ...]
-    timeout: float = 15.0
-    at_once: int = 32
-    """Requests under way at once, over all partitions."""
+    form: Form
+    signer: Signer
+    headers: tuple[tuple[str, str], ...] = ()
+    """What its settings add, in ASCII, already held to be a token and a value without line breaks."""
+    origin: str = ""
+    """What this bridge calls itself where the handshake is on (`bridge.handshake`)."""
+    marks: bytes = b""
+    """Header lines of this bridge's own, such as b"Runbridge-Replay: 1\\r\\n"; each ends with CRLF."""
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.name} {self.url.partition('?')[0].partition('#')[0]}>"
+
+
+def origin_headers(origin: str) -> bytes:
+    """The header lines that every request of a sender with a handshake carries; none for "".
+
+    `Origin` is what the CloudEvents webhook specification 1.0 asks for where 1.0.2 asks for the other. Raises
+    ValueError for what is no DNS name.
+    """
+    if not origin:
+        return b""
+    if not _dns_name(origin):
+        raise ValueError(f"{origin!r} is no DNS name; the handshake names the sender with one, such as bridge.example")
+    return f"WebHook-Request-Origin: {origin}\r\nOrigin: {origin}\r\n".encode()
 
 
 class Webhook:
-    """Sends to one endpoint over its own pool of connections."""
+    """Sends to one endpoint over its client's connections. Belongs to the event loop that it is first called in."""
 
-    def __init__(self, endpoint: Endpoint, client: HttpClient, observe: Observe) -> None:
-        self._endpoint = endpoint
-        self._client = client
-        self._observe = observe
-        self._slots = asyncio.Semaphore(endpoint.at_once)
+    def __init__(self, endpoint: Endpoint, client: PostClient, observe: Observe) -> None:
+        self.name = endpoint.name
+        self.observe = observe
+        self._form = endpoint.form
+        self._sign = endpoint.signer.header
+        self._post = client.post
+        lines = "".join(f"{name}: {value}\r\n" for name, value in endpoint.headers)
+        self._last = origin_headers(endpoint.origin) + lines.encode("ascii") + endpoint.marks
 
-    async def __call__(self, entry: Entry, attempt: int) -> Outcome:
-        """Try once (`bridge.ports.Send`). Waiting for a free place takes nothing from the time allowed."""
-        async with self._slots:
-            return await self._try(entry, attempt)
+    def __call__(self, unit: Unit, done: Done) -> None:
+        """Try once; `done` hears of it later, once, whatever happens. A mistake of ours is `Result.OURS`."""
+        loop = asyncio.get_running_loop()
+        attempt = _Attempt(self, unit, done, loop)
+        try:
+            id_, content, body = self._form(unit)
+            attempt.id = id_
+            timestamp = int(unix())
+            signed = self._sign(id_, timestamp, body)
+            headers = f"webhook-id: {id_}\r\nwebhook-timestamp: {timestamp}\r\nwebhook-signature: {signed}\r\n"
+            self._post(content + headers.encode() + self._last, body, attempt)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not use up an attempt or stop the loop
+            loop.call_soon(attempt, error)
 
-    async def _try(self, entry: Entry, attempt: int) -> Outcome:
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        outcome = await self._post(entry)
-        failed = isinstance(outcome, Failed)
-        self._observe(
+
+class _Attempt:
+    """What waits for one answer. Settles its unit once, though it be called again."""
+
+    __slots__ = ("done", "id", "loop", "started", "unit", "webhook")
+
+    def __init__(self, webhook: Webhook, unit: Unit, done: Done, loop: asyncio.AbstractEventLoop) -> None:
+        self.webhook = webhook
+        self.unit = unit
+        self.done: Done | None = done
+        self.loop = loop
+        self.started = loop.time()
+        self.id = ""
+
+    def __call__(self, answer: Answer | Exception) -> None:
+        done, self.done = self.done, None
+        if done is None:
+            return
+        try:
+            outcome = outcome_of(answer)
+        except Exception as error:  # noqa: BLE001  # as where it was sent
+            outcome = _ours(error)
+        try:
+            self._tell(outcome)
+        except Exception as error:  # noqa: BLE001  # what came of the attempt stands, whoever can't be told
+            self.loop.call_exception_handler({"message": "an attempt could not be observed", "exception": error})
+        done(self.unit, outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        unit = self.unit
+        event = unit.entries[0].id if len(unit.entries) == 1 else self.id
+        self.webhook.observe(
             AttemptMade(
-                self._endpoint.name,
-                entry.id,
-                attempt,
-                "failed" if failed else "delivered",
+                self.webhook.name,
+                event,
+                unit.attempts + 1,
+                outcome.result.value,
                 outcome.status,
-                clock() - started,
-                outcome.error if isinstance(outcome, Failed) else "",
+                self.loop.time() - self.started,
+                outcome.error,
             )
         )
-        return outcome
 
-    async def _post(self, entry: Entry) -> Outcome:
-        id_, timestamp = webhook_id(entry), int(unix())
-        headers = {
-            "Content-Type": "application/cloudevents+json; charset=utf-8",
-            "webhook-id": id_,
-            "webhook-timestamp": str(timestamp),
-            "webhook-signature": signature(self._endpoint.keys, id_, timestamp, entry.event),
-        }
-        try:
-            async with self._client.request(
-                "POST", self._endpoint.url, headers=headers, body=entry.event,
-                total=self._endpoint.timeout, follow=False,
-            ) as response:  # fmt: skip
-                await response.read(MAX_ANSWER)
-        except HttpError as error:
-            return Failed(None, error.reason, counts=not error.ours)
-        if 200 <= response.status < 300:
-            return Delivered(response.status)
-        wait = retry_after(response.headers, now())
-        return Failed(
-            response.status, f"answered {response.status}", None if wait is None else min(wait, RETRY_AFTER_CAP)
-        )
+
+def outcome_of(answer: Answer | Exception) -> Outcome:
+    """What came of a request, by the table of outcomes; a wait of at most `LONGEST_WAIT` where one was asked for."""
+    if isinstance(answer, HttpError):
+        return Outcome(judge_error(answer), None, answer.reason)
+    if isinstance(answer, Exception):
+        return _ours(answer)
+    status = answer.status
+    if status in _DELIVERED:
+        return _DELIVERED[status]
+    asked = answer.headers.get("retry-after")
+    wait = None if asked is None else retry_after({"Retry-After": asked}, now())
+    return Outcome(
+        judge_status(status),
+        status,
+        f"answered {told(status)}",
+        None if wait is None else min(wait, LONGEST_WAIT),
+        answer.body,
+    )
+
+
+def _ours(error: Exception) -> Outcome:
+    text = str(error)
+    return Outcome(
+        Result.OURS, None, f"a mistake of the bridge: {type(error).__name__}{': ' if text else ''}{text}"[:500]
+    )
