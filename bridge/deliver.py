@@ -1,60 +1,90 @@
 """The delivery loop of one destination: in order per subject, parallel over subjects, nothing dropped.
 
 Knows neither Redis nor HTTP. Holds at most a window of entries; what has to wait longer waits in the log, which also
-keeps attempts and due times. All talk with the log is one exchange at a time, so its answers need no locks.
+keeps attempts and due times. All talk with the log is one exchange at a time, so its answers need no locks; outcomes
+come in between, and what is ready is sent at once.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine
+import math
 from random import Random
 from typing import Any
 
 from bridge.backoff import delays
+from bridge.clock import now, rfc3339, uuid7
+from bridge.delivery.gate import Gate
+from bridge.delivery.health import Change, Standing
+from bridge.delivery.lane import Claims, Limits, Outcome, Reader, Result, Taken, Unit
+from bridge.delivery.queue import Queue
 from bridge.errors import Fenced, LogUnavailable
 from bridge.event import Entry
-from bridge.facts import DeadLettered, DeliveryBlocked, DestinationFenced, EntriesMissing, LaneHeld
-from bridge.lane import Delivered, Failed, Limits, Outcome, Settlement, Taken, Verdict
-from bridge.ports import Lanes, Observe, Send
+from bridge.facts import (
+    DeadLettered,
+    DeliveryBlocked,
+    DestinationChanged,
+    DestinationFenced,
+    EntriesMissing,
+    LaneHeld,
+)
+from bridge.normalize.own import destination_event
+from bridge.ports import Lanes, Observe, Send, Wants
 from bridge.stop import Stop, within
 
-LANE = 8
-"""Entries of one subject in memory, its first one included; more wait in the log."""
-IDLE = 1.0
-"""Seconds between looks at the log when nobody says that it has grown."""
+STORE_AFTER = 30.0
+"""Seconds after which the log is told how far a destination has looked that wants nothing of what comes."""
+SCAN = 4096
+"""Unwanted entries that are passed over before anything else gets its turn."""
+REQUESTS = 64
+"""Requests taken up at once."""
 
-Spawn = Callable[[Coroutine[Any, Any, None], str], None]
+Key = tuple[tuple[str, ...], int]
 
 
 class Delivery:
-    """One destination's worker in one partition. `run` is its only loop; attempts run beside it through `spawn`."""
+    """One destination's worker in one partition. `run` is its only loop.
+
+    `keeper`: this one tells the log what becomes of the destination as a whole; of all partitions' workers, one does.
+    """
 
     def __init__(
-        self, destination: str, lanes: Lanes, send: Send, wants: Callable[[str], bool], limits: Limits,
-        *, spawn: Spawn, observe: Observe, stop: Stop,
+        self, destination: str, lanes: Lanes, send: Send, wants: Wants, limits: Limits,
+        *, gate: Gate, observe: Observe, stop: Stop, keeper: bool = True,
     ) -> None:  # fmt: skip
         self.destination = destination
-        self._lanes, self._send, self._wants, self._limits = lanes, send, wants, limits
-        self._spawn, self._observe, self._stop = spawn, observe, stop
+        self._lanes, self._send, self._wants, self._gate = lanes, send, wants, gate
+        self._limits = limits
+        self._observe, self._stop, self._keeper = observe, stop, keeper
         self._random = Random()
+        self._queue = Queue(limits)
         self._woken = asyncio.Event()
-        lanes.listen(self._woken.set)
+        self._reader = Reader(destination, wants.type, self._woken.set, self._ask)
+        lanes.join(self._reader)
         stop.listen(self._woken.set)
-        self._flowing: dict[str, deque[Entry]] = {}
-        """Lanes whose entries are all in memory; the first of each is in flight or ready."""
-        self._held: dict[str, list[str] | None] = {}
-        """Lanes that wait in the log while their first entry is in flight -> ids that join them there; None: joined."""
-        self._following: dict[str, deque[Entry]] = {}
-        """Entries of held lanes that come after the one in flight, as far as they are in memory."""
-        self._unread = 0
-        self._ready: deque[tuple[Entry, int]] = deque()
+        gate.listen(self._pump)
+        self._asked = True
+        """Somebody may have a request: looked for at the start, and when told."""
+        self._position = self._stored = ""
+        self._passed: int | None = 0
+        """Entries between the two, where that is known."""
+        self._store_at = math.inf
+        self._waiting = 0
+        """Lanes that wait in the log, as it said last."""
+        self._due_at = math.inf
+        """When the next of them is due, by the event loop's time."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._announced: Change | None = None
+        self._announcement: Entry | None = None
+        """The event about it."""
         self._in_flight = 0
-        self._outcomes: list[tuple[Entry, int, Outcome]] = []
-        self._settled: list[str] = []
-        self._settlements: list[Settlement] = []
-        self._unconfirmed: dict[tuple[str, int], Outcome] = {}
-        """Outcomes on their way to the log, by entry and attempts before."""
-        self._known: dict[tuple[str, int], Outcome] = {}
+        self._told = False
+        """The last round only told."""
+        self._landing = False
+        """The log's word is awaited before anything is sent: outcomes are only noted."""
+        self._unconfirmed: dict[Key, Outcome] = {}
+        """Outcomes that the log has not been told."""
+        self._telling: dict[Key, Outcome] = {}
+        """Outcomes on their way to the log."""
+        self._known: dict[Key, Outcome] = {}
         """After a broken exchange: outcomes that the log may not have heard of, used instead of sending again."""
 
     async def run(self) -> None:
@@ -76,207 +106,267 @@ class Delivery:
             except Fenced as fenced:
                 self._observe(DestinationFenced(self.destination, fenced.owner))
                 await self._landed()
-                return
+                break
+        self._lanes.leave(self._reader)
 
     async def _work(self) -> None:
-        while not self._stop.is_set() or self._in_flight or self._settled or self._settlements:
-            going = not self._stop.is_set()
-            room = self._room if going else 0
-            taken = await self._exchange(want=room, heads=self._heads if going else 0)
-            self._admit(taken)
+        while not self._over():
+            if self._asked and not self._stop.is_set():
+                await self._requests()
+            claims = Claims() if self._tells_first() else await self._read()
+            if self._worth_telling(claims):
+                self._admit(claims.entries, await self._exchange(claims))
             self._pump()
-            more = 0 < room <= taken.read
-            if (going or self._in_flight) and not (self._settled or self._settlements or more):
-                await self._rest(taken.next_due if going and self._heads else None)
-            self._judge()
-            self._pump()
+            await self._rest()
+
+    def _tells_first(self) -> bool:
+        """Whether the log is told what came of attempts before it is read, which may take its time."""
+        queue = self._queue
+        first = bool(queue.settled or queue.settlements) and not self._told and not self._lanes.has(self._position)
+        self._told = first
+        return first
+
+    def _over(self) -> bool:
+        if not self._stop.is_set():
+            return False
+        queue = self._queue
+        return not (self._in_flight or queue.settled or queue.settlements) and self._stored == self._position
 
     async def _recover(self) -> None:
-        """Start from what the log says: entries read before and not settled come first, in their order."""
+        """Start from what the log says: entries claimed before and not settled come first, in their order."""
         await self._landed()
-        await self._lanes.open()
-        self._flowing.clear()
-        self._held.clear()
-        self._following.clear()
-        self._ready.clear()
-        self._unread = 0
+        self._position, standing = await self._lanes.open()
+        self._stored, self._passed, self._store_at = self._position, 0, math.inf
+        if self._keeper:
+            self._adopt(standing)
+        self._queue.clear()
+        self._landing = False
+        self._due_at = 0.0  # the log is asked what waits there
         after = "0"
         while after:
-            taken = await self._exchange(want=256, heads=0, after=after)
-            self._admit(taken)
-            after = taken.last
+            entries, after, missing = await self._lanes.pending(after)
+            self._lost(missing)
+            self._admit(entries, None)
+        self._asked = True
 
-    async def _exchange(self, *, want: int, heads: int, after: str = ">") -> Taken:
-        taken = await self._lanes.exchange(
-            self._settled, self._settlements, want=want, heads=heads, busy=list(self._held), after=after
-        )
-        self._settled, self._settlements = [], []
-        self._held = dict.fromkeys(self._held)
-        self._unconfirmed.clear()
-        if taken.missing:
-            self._observe(EntriesMissing(self.destination, taken.missing))
-        return taken
-
-    async def _rest(self, next_due: float | None) -> None:
-        """Wait for an outcome, for growth that there is room for, for the next due lane, or for the stop."""
-        longest = IDLE if next_due is None else min(IDLE, next_due + 0.001)
-        while await within(self._woken.wait(), longest) is not None:
-            self._woken.clear()
-            if self._outcomes or self._room or self._stop.is_set():
-                return
+    def _adopt(self, stored: bytes) -> None:
+        self._gate.adopt(stored)
+        changes = self._gate.changes
+        if changes and changes[0].standing.encode() == stored:
+            self._gate.saved(changes[0].standing)  # only the answer was lost
 
     async def _landed(self) -> None:
         """Wait until nothing is in flight: what is sent again after a recovery must not overtake itself."""
-        self._ready.clear()
-        while len(self._outcomes) < self._in_flight:
+        self._landing = True
+        while self._in_flight:
             self._woken.clear()
             await self._woken.wait()
-        landed = {(entry.entry, attempts): outcome for entry, attempts, outcome in self._outcomes}
-        known = self._known | self._unconfirmed | landed
+        known = self._known | self._telling | self._unconfirmed
         # what the log did hear of is never asked for: the oldest go
         self._known = dict(list(known.items())[-4 * self._limits.max_in_flight :])
-        self._unconfirmed = {}
-        self._outcomes.clear()
-        self._settlements.clear()
-        self._in_flight = 0
+        self._telling, self._unconfirmed = {}, {}
 
     # -- what comes in
 
     @property
     def _heads(self) -> int:
         """How many waiting lanes may be taken up. New entries are taken by the same measure, so neither starves."""
-        return max(0, self._limits.max_in_flight - self._in_flight - len(self._ready))
+        if self._stop.is_set():
+            return 0
+        return max(0, self._gate.free - self._queue.ready)
 
-    @property
-    def _room(self) -> int:
-        """How many new entries may be taken."""
-        limit = self._limits.max_in_flight
-        return max(0, limit * LANE - self._unread) if self._in_flight < limit else 0
+    async def _read(self) -> Claims:
+        """What is wanted of the next entries, as far as there is room."""
+        entries, passed, position = list[Entry](), 0, self._position
+        room = 0 if self._stop.is_set() or self._gate.disabled else self._queue.room
+        while len(entries) < room and passed < SCAN:
+            found = await self._lanes.after(position, room - len(entries))
+            if not found:
+                break
+            entries += [entry for entry in found if self._wants(entry)]
+            position, passed = found[-1].entry, passed + len(found)
+        self._move(position, passed)
+        return Claims(entries, self._position if self._position != self._stored else "", self._passed)
 
-    def _admit(self, taken: Taken) -> None:
-        for entry in taken.entries:
-            self._queue(entry)
-        for head in taken.heads:
-            if head.entry is None:
-                self._observe(EntriesMissing(self.destination, 1))
-                self._settlements.append(Settlement(head.subject, head.id, Verdict.DONE))
-            else:
-                self._held[head.subject] = None
-                self._following[head.subject] = deque(head.following)
-                self._ready.append((head.entry, head.attempts))
-
-    def _queue(self, entry: Entry) -> None:
-        if entry.subject in self._held:
-            joining = self._held[entry.subject]
-            if joining is None:
-                # the log says that nothing waits: what is in flight was trimmed meanwhile
-                raise LogUnavailable("TRIMMED", f"entries of {entry.subject} are gone: start again from what is left")
-            joining.append(entry.entry)
+    def _move(self, position: str, passed: int | None) -> None:
+        if position == self._position:
             return
-        lane = self._flowing.get(entry.subject)
-        if lane is not None:
-            lane.append(entry)
-            self._unread += 1
-            if len(lane) > LANE:
-                # a subject this far behind would fill the window: the rest of it waits in the log from here on
-                self._hold(lane, Settlement(entry.subject, lane[0].entry, Verdict.HOLD), in_flight=True)
-        elif self._wants(entry.type):
-            self._flowing[entry.subject] = deque((entry,))
-            self._unread += 1
-            self._ready.append((entry, 0))
-        else:
-            self._settled.append(entry.entry)
+        self._position = position
+        self._passed = None if passed is None or self._passed is None else self._passed + passed
+        if self._store_at == math.inf:
+            self._store_at = asyncio.get_running_loop().time() + STORE_AFTER * self._random.uniform(0.8, 1.2)
 
-    def _hold(self, lane: deque[Entry], settlement: Settlement, *, in_flight: bool = False) -> None:
-        """Move a lane from memory to the log, with whatever still arrives for it in this round."""
-        del self._flowing[settlement.subject]
-        self._unread -= len(lane)
-        lane.popleft()
-        settlement.waiting.extend(entry.entry for entry in lane)
-        self._settlements.append(settlement)
-        if in_flight:
-            self._held[settlement.subject] = settlement.waiting
+    def _worth_telling(self, claims: Claims) -> bool:
+        queue, time = self._queue, asyncio.get_running_loop().time()
+        if claims.entries or queue.settled or queue.settlements or (self._keeper and self._gate.changes):
+            return True
+        if time >= self._store_at or (self._stop.is_set() and self._stored != self._position):
+            return True
+        return time >= self._due_at and self._heads > 0
+
+    async def _exchange(self, claims: Claims) -> Taken:
+        settled, settlements = self._queue.told()
+        self._telling, self._unconfirmed = self._unconfirmed, {}
+        mark, standing = self._mark()
+        taken = await self._lanes.exchange(
+            settled, settlements, claims, heads=self._heads, busy=list(self._queue.held), mark=mark
+        )
+        self._telling = {}
+        if standing is not None:
+            self._gate.saved(standing)
+        if claims.position:
+            self._stored, self._passed, self._store_at = claims.position, 0, math.inf
+        self._lost(taken.missing)
+        self._waiting = taken.waiting
+        self._due_at = (
+            math.inf if taken.next_due is None else asyncio.get_running_loop().time() + taken.next_due
+        )  # fmt: skip
+        return taken
+
+    def _admit(self, entries: list[Entry], taken: Taken | None) -> None:
+        time, queue = asyncio.get_running_loop().time(), self._queue
+        joined = taken.joined if taken else frozenset[int]()
+        try:
+            for place, entry in enumerate(entries):
+                if place not in joined:
+                    queue.add(entry, time)
+        except LookupError as error:
+            # the log says that nothing waits: what is in flight was trimmed meanwhile
+            raise LogUnavailable("TRIMMED", f"entries of {error} are gone: start again from what is left") from error
+        for head in taken.heads if taken else ():
+            if not head.entries:
+                self._lost(len(head.ids))
+            queue.add_head(head)
+
+    def _lost(self, count: int) -> None:
+        if count:
+            self._observe(EntriesMissing(self.destination, count))
+
+    async def _rest(self) -> None:
+        """Wait for an outcome, for growth that there is room for, for the next due lane, or for the stop."""
+        if self._woken.is_set():
+            self._woken.clear()
+            return
+        if self._stop.is_set() and not self._in_flight:
+            return
+        reading = not (self._stop.is_set() or self._gate.disabled) and self._queue.room > 0
+        if reading and not self._lanes.rest(self._reader, self._position):
+            return
+        time = asyncio.get_running_loop().time()
+        until = min(self._store_at, self._due_at if self._heads else math.inf)
+        await within(self._woken.wait(), None if until == math.inf else max(0.001, until - time))
+        self._woken.clear()
+        if reading:
+            before = self._position
+            self._lanes.rouse(self._reader)
+            self._move(self._reader.position, self._lanes.between(before, self._reader.position))
 
     # -- attempts
 
     def _pump(self) -> None:
-        while self._ready and self._in_flight < self._limits.max_in_flight and not self._stop.is_set():
-            entry, attempts = self._ready.popleft()
+        """Start every attempt that may start now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._landing:
+            return
+        loop, queue, gate = asyncio.get_running_loop(), self._queue, self._gate
+        while queue.ready and not self._stop.is_set():
+            time = loop.time()
+            wait = queue.wait(time) or gate.enter()
+            if wait > 0:
+                if wait != math.inf:
+                    self._timer = loop.call_later(wait, self._pump)
+                return
+            unit = queue.pop(time)
             self._in_flight += 1
-            self._spawn(self._attempt(entry, attempts), f"attempt {self.destination} {entry.entry}")
+            known = self._known.pop((unit.ids, unit.attempts), None) if self._known else None
+            if known is None:
+                self._send(unit, self._done)
+            else:
+                loop.call_soon(self._done, unit, known)
 
-    async def _attempt(self, entry: Entry, attempts: int) -> None:
-        outcome = self._known.pop((entry.entry, attempts), None)
-        if outcome is None:
-            try:
-                outcome = await self._send(entry, attempts + 1) if self._wants(entry.type) else Delivered()
-            except Exception as error:  # noqa: BLE001  # a mistake of ours must not hold this lane for ever
-                outcome = Failed(None, f"{type(error).__name__}: {error}")
-        self._outcomes.append((entry, attempts, outcome))
+    def _done(self, unit: Unit, outcome: Outcome) -> None:
+        self._in_flight -= 1
+        self._gate.leave(outcome)
+        self._unconfirmed[unit.ids, unit.attempts] = outcome
+        self._woken.set()
+        if self._landing:
+            return
+        if outcome.result is Result.DELIVERED:
+            self._queue.delivered(unit, asyncio.get_running_loop().time())
+        else:
+            self._failed(unit, outcome)
+        self._pump()
+
+    def _failed(self, unit: Unit, outcome: Outcome) -> None:
+        result, limits = outcome.result, self._limits
+        if result is Result.OURS or result is Result.GONE:
+            delay = self._gate.wait_for_ours() if result is Result.OURS else 0.0
+            self._observe(LaneHeld(self.destination, unit.entries[0].subject, unit.attempts, delay))
+            self._queue.retry(unit, unit.attempts, unit.refusals, delay, outcome)
+            return
+        made = unit.attempts + 1
+        refusals = unit.refusals + (1 if result is Result.REFUSED else 0)
+        if (made >= limits.max_attempts or refusals >= limits.refusals) and not limits.block:
+            for entry in unit.entries:
+                self._observe(DeadLettered(self.destination, entry.id, made, outcome.error))
+            self._queue.dead(unit, made, outcome, asyncio.get_running_loop().time())
+            return
+        delay = max(limits.schedule.wait(made, self._random), min(outcome.retry_after or 0.0, limits.longest_pause))
+        self._observe(LaneHeld(self.destination, unit.entries[0].subject, made, delay))
+        self._queue.retry(unit, made, refusals, delay, outcome)
+
+    # -- the destination as a whole
+
+    def _mark(self) -> tuple[tuple[bytes, Entry | None] | None, Standing | None]:
+        """What the log is to be told of the destination as a whole, and the standing it is about."""
+        if not self._keeper:
+            return None, None
+        if self._gate.changes:
+            change = self._gate.changes[0]
+            if change is not self._announced:
+                self._announced, self._announcement = change, self._announce(change)
+            return (change.standing.encode(), self._announcement), change.standing
+        standing = self._gate.unsaved()
+        return (None, None) if standing is None else ((standing.encode(), None), standing)
+
+    def _announce(self, change: Change) -> Entry:
+        self._observe(
+            DestinationChanged(
+                self.destination, change.what, change.reason, change.status, change.attempts, change.failures
+            )
+        )
+        id_ = uuid7()
+        data: dict[str, Any] = {
+            "destination": self.destination, "state": change.standing.state, "reason": change.reason,
+            "status": change.status, "attempts": change.attempts, "failures": change.failures,
+            "share": round(change.share, 3),
+        }  # fmt: skip
+        type_, event = destination_event(
+            id_=id_, destination=self.destination, what=change.what, data=data, time=rfc3339(now())
+        )
+        return Entry("", id_, type_, self.destination, event)
+
+    def _ask(self) -> None:
+        self._asked = True
         self._woken.set()
 
-    def _judge(self) -> None:
-        outcomes, self._outcomes = self._outcomes, []
-        self._in_flight -= len(outcomes)
-        for entry, attempts, outcome in outcomes:
-            self._unconfirmed[entry.entry, attempts] = outcome
-            if isinstance(outcome, Failed):
-                self._failed(entry, attempts, outcome)
-            elif entry.subject in self._held:
-                self._follow(entry)
-            else:
-                self._settled.append(entry.entry)
-                self._advance(entry.subject)
-
-    def _failed(self, entry: Entry, attempts: int, failed: Failed) -> None:
-        made = attempts + (1 if failed.counts else 0)
-        if failed.counts and made >= self._limits.max_attempts:
-            self._observe(DeadLettered(self.destination, entry.id, made, failed.error))
-            self._settle(
-                Settlement(
-                    entry.subject,
-                    entry.entry,
-                    Verdict.DEAD,
-                    made,
-                    0.0,
-                    failed.status,
-                    failed.error,
-                    entry=entry,
-                )
-            )
-            if entry.subject in self._flowing:
-                self._advance(entry.subject)
+    async def _requests(self) -> None:
+        """Do what somebody asks: enable the destination, try dead letters again."""
+        requests = await self._lanes.requests(REQUESTS)
+        self._asked = False
+        if not requests:
             return
-        delay = max(self._limits.delay(max(made, 1), self._random), failed.retry_after or 0.0)
-        self._observe(LaneHeld(self.destination, entry.subject, made, delay))
-        settlement = Settlement(entry.subject, entry.entry, Verdict.RETRY, made, delay, failed.status, failed.error)
-        lane = self._flowing.get(entry.subject)
-        if lane is None:
-            self._settle(settlement)
-        else:
-            self._hold(lane, settlement)
-
-    def _follow(self, entry: Entry) -> None:
-        """A held lane's first entry was delivered: go on with the next, if it is in memory."""
-        done = Settlement(entry.subject, entry.entry, Verdict.DONE)
-        following = self._following.get(entry.subject)
-        if following:
-            self._settlements.append(done)
-            self._ready.append((following.popleft(), 0))
-        else:
-            self._settle(done)
-
-    def _settle(self, settlement: Settlement) -> None:
-        """The lane's first entry is no longer in flight; what comes next is the log's to say."""
-        self._held.pop(settlement.subject, None)
-        self._following.pop(settlement.subject, None)
-        self._settlements.append(settlement)
-
-    def _advance(self, subject: str) -> None:
-        lane = self._flowing[subject]
-        lane.popleft()
-        self._unread -= 1
-        if lane:
-            self._ready.append((lane[0], 0))
-        else:
-            del self._flowing[subject]
+        # a letter joins a lane in the log: whatever flows of its subject goes there first
+        able = [request for request in requests if not request.letter or self._queue.hold(request.subject)]
+        self._admit([], await self._exchange(Claims()))
+        for request in able:
+            if not request.letter and self._keeper:
+                self._gate.enable()
+        await self._lanes.again(able)
+        self._due_at = 0.0
+        if len(requests) >= REQUESTS:
+            self._ask()
+        elif len(able) < len(requests):
+            self._asked = True  # with the next outcome

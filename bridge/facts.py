@@ -194,11 +194,26 @@ class EntriesMissing(Fact):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryBlocked(Fact):
-    """The log can't be read or settled for a destination; delivery goes on by itself once it can."""
+    """The log, or a target that is a Redis, takes nothing for a destination; it goes on by itself once it does."""
 
     destination: str
     code: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationChanged(Fact):
+    """A destination as a whole: `what` is probing, recovered, failing (a warning), disabled or enabled.
+
+    `failures` of the last `attempts` failed, the last with `reason` and `status`.
+    """
+
+    destination: str
+    what: str
+    reason: str
+    status: int | None
+    attempts: int
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +222,49 @@ class DestinationFenced(Fact):
 
     destination: str
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRotated(Fact):
+    """The file of a signing secret holds another one, or a good one again: it signs from now on."""
+
+    destination: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretUnusable(Fact):
+    """The file of a signing secret can't be used any more; the secret that it held before goes on signing."""
+
+    destination: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutWritten(Fact):
+    """A batch is in the streams of a `redis://` destination. Counted, not logged."""
+
+    destination: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutRewound(Fact):
+    """A target stands at `position`, before the `confirmed` that it had: it gets what it lost from the log again."""
+
+    destination: str
+    position: str
+    confirmed: str
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutAhead(Fact):
+    """A target is ahead of the log, which was emptied or put back; it goes on with what comes behind `end`."""
+
+    destination: str
+    position: str
+    end: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from bridge.facts import Fact
 
 LEVELS: dict[type[Fact], int] = {
     facts.BatchStored: 0,
+    facts.FanOutWritten: 0,
     facts.AttemptMade: logging.DEBUG,
     facts.SourceInterrupted: logging.WARNING,
     facts.SourceFailed: logging.ERROR,
@@ -35,11 +36,21 @@ LEVELS: dict[type[Fact], int] = {
     facts.DeadLettered: logging.ERROR,
     facts.EntriesMissing: logging.ERROR,
     facts.DeliveryBlocked: logging.WARNING,
+    facts.DestinationChanged: logging.WARNING,
     facts.DestinationFenced: logging.WARNING,
+    facts.FanOutRewound: logging.WARNING,
+    facts.FanOutAhead: logging.WARNING,
+    facts.SecretUnusable: logging.ERROR,
     facts.WorkerRestarted: logging.ERROR,
     facts.ListenerUnavailable: logging.WARNING,
 }
 """All others are logged at info; 0 is never logged."""
+
+
+class _Level:
+    """The least urgent level that is written."""
+
+    least = logging.NOTSET
 
 
 def name_of(kind: type[Fact]) -> str:
@@ -50,7 +61,7 @@ def name_of(kind: type[Fact]) -> str:
 def configure_logs(level: str, form: str) -> None:
     """Set structlog up: a form for people on a terminal, JSON elsewhere; to standard error."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    number = logging.getLevelNamesMapping()[level.upper()]
+    _Level.least = number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -88,7 +99,9 @@ class Observer:
         self._duplicates = counter("duplicates", "Events that the upstream sent again.", "source")
         self._reconnects = counter("source_interruptions", "Connections that ended or failed.", "source")
         self._attempts = counter("webhook_attempts", "Webhook requests.", "destination", "outcome")
+        self._changes = counter("destination_changes", "What became of a destination.", "destination", "what")
         self._dead = counter("webhook_dead_letters", "Events given up.", "destination")
+        self._fan_out = counter("fan_out_events", "Events added to streams.", "destination")
         self._gaps = counter("source_gaps", "Stored cursors that could not be used any more.", "source")
         self._losses = counter("possible_losses", "Waits without an answer, connections without a cursor.", "source")
         self._missing = counter("entries_missing", "Unsettled entries gone from the log.", "destination")
@@ -100,7 +113,9 @@ class Observer:
         self._counts: dict[type[Fact], Callable[[Any], object]] = {
             facts.BatchStored: self._count_batch,
             facts.AttemptMade: lambda fact: self._attempts(fact.destination, fact.outcome).inc(),
+            facts.DestinationChanged: lambda fact: self._changes(fact.destination, fact.what).inc(),
             facts.DeadLettered: lambda fact: self._dead(fact.destination).inc(),
+            facts.FanOutWritten: lambda fact: self._fan_out(fact.destination).inc(fact.events),
             facts.SourceGap: lambda fact: self._gaps(fact.source).inc(),
             facts.LossPossible: lambda fact: self._losses(fact.source).inc(),
             facts.SourceInterrupted: lambda fact: self._reconnects(fact.source).inc(),
@@ -115,7 +130,8 @@ class Observer:
         if count is not None:
             count(fact)
         level = LEVELS.get(kind, logging.INFO)
-        if level and self._changed(fact):
+        # asked first: a line that nobody reads would cost more than all the rest (measured)
+        if level >= _Level.least and level and self._changed(fact):
             self._log.log(level, self._names[kind], **_fields(fact))
 
     def _changed(self, fact: Fact) -> bool:

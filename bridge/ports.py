@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from bridge.delivery.lane import Claims, Outcome, Reader, Request, Settlement, Taken, Unit
 from bridge.event import Batch, Entry, Position
 from bridge.facts import Fact
-from bridge.lane import Outcome, Settlement, Taken
 
 Observe = Callable[[Fact], None]
 
@@ -112,36 +112,84 @@ class Spool(Protocol):
 
 
 class Send(Protocol):
-    """One attempt at one destination. Never raises for what a receiver can do."""
+    """Attempts at one destination."""
 
-    async def __call__(self, entry: Entry, attempt: int, /) -> Outcome:
-        """Try once and say what came of it; `attempt` counts from 1."""
+    def __call__(self, unit: Unit, done: Callable[[Unit, Outcome], None], /) -> None:
+        """Start one attempt, and return at once. Never raises.
+
+        `done` is called exactly once, from the event loop and never inside this call, whatever happens.
+        """
+        ...
+
+
+class Wants(Protocol):
+    """What a destination wants of the log. Never raises, whatever an entry holds."""
+
+    def type(self, type_: str, /) -> bool:
+        """False: surely no entry of this type."""
+        ...
+
+    def __call__(self, entry: Entry, /) -> bool:
+        """True: it is to be delivered."""
         ...
 
 
 class Lanes(Protocol):
-    """The log as one destination sees it. Every call raises LogUnavailable and Fenced."""
+    """The log as one destination sees it. Every coroutine raises LogUnavailable and Fenced."""
 
-    def listen(self, wake: Callable[[], None]) -> None:
-        """Call `wake` whenever the log has grown."""
+    def join(self, reader: Reader) -> None:
+        """Have the reader woken by what it wants, once it rests, and told of requests."""
         ...
 
-    async def open(self) -> None:
-        """Take over the delivery."""
+    def leave(self, reader: Reader) -> None:
+        """Wake it no more."""
+        ...
+
+    async def open(self) -> tuple[str, bytes]:
+        """Take over the delivery. The id up to which the destination has looked, and what `mark` stored last."""
+        ...
+
+    async def pending(self, after: str) -> tuple[list[Entry], str, int]:
+        """A page of entries claimed before and not settled, beyond `after`.
+
+        With the last id looked at, "" at the end, and how many entries the log has lost.
+        """
+        ...
+
+    async def after(self, position: str, count: int) -> list[Entry]:
+        """The log's entries after this one, at most `count`; none where it is the last."""
+        ...
+
+    def has(self, position: str) -> bool:
+        """Whether `after` has an answer at once."""
+        ...
+
+    def rest(self, reader: Reader, position: str) -> bool:
+        """Have the reader woken by the next entry it may want; False where there is more to read than `position`."""
+        ...
+
+    def rouse(self, reader: Reader) -> None:
+        """End the rest: `reader.position` is how far there was nothing to want."""
+        ...
+
+    def between(self, before: str, after: str) -> int | None:
+        """How many entries lie after `before` up to `after`; None where that isn't known."""
         ...
 
     async def exchange(
-        self,
-        settled: list[str],
-        settlements: list[Settlement],
-        *,
-        want: int,
-        heads: int,
-        busy: list[str],
-        after: str,
-    ) -> Taken:
-        """Settle, then take up to `want` new entries and `heads` due heads of lanes not `busy`, in one round trip.
+        self, settled: list[str], settlements: list[Settlement], claims: Claims, *, heads: int, busy: list[str],
+        mark: tuple[bytes, Entry | None] | None = None,
+    ) -> Taken:  # fmt: skip
+        """Settle, then claim, then take up to `heads` due heads of lanes not `busy`, in one round trip.
 
-        `after` is ">" for new entries, or an id: entries read before and not settled, beyond it.
+        `mark` stores what became of the destination as a whole, and puts the event that says so into the log.
         """
+        ...
+
+    async def requests(self, count: int) -> list[Request]:
+        """What somebody asks of this destination, at most `count`."""
+        ...
+
+    async def again(self, requests: list[Request]) -> None:
+        """Have dead letters join the waiting lanes of their subjects, of which nothing may flow; requests are done."""
         ...

@@ -7,16 +7,20 @@ from collections.abc import Callable
 from functools import partial
 from urllib.parse import urlsplit
 
-from destination import Receiver, delivering, destination, fill, pending
+from destination import Receiver, delivering, destination, fill, pending, settle
 from proxy import Answers, Proxy
 from running_log import RESOURCE, batch, script_calls, store
 from servers import RedisServer
 from waiting import wait_until
 
+from bridge.delivery.lane import Limits, Verdict
+from bridge.delivery.schedule import Schedule
 from bridge.errors import LogUnavailable
 from bridge.facts import DeadLettered, DestinationFenced, EntriesMissing
-from bridge.lane import Limits, Settlement, Verdict
 from bridge.redis_log import Keys
+
+TWICE = Limits(max_attempts=2, schedule=Schedule.listed([0.01]))
+LATER = Limits(max_in_flight=2, schedule=Schedule.listed([0.3]))
 
 
 async def test_in_order_per_subject_and_parallel_over_subjects(server: RedisServer, prefix: str) -> None:
@@ -40,7 +44,7 @@ async def test_one_failing_run_delays_no_other(server: RedisServer, prefix: str)
     bad = [(f"bad-{number}", "bad") for number in range(5000)]
     good = [(f"good-{number}", f"run-{number % 5}") for number in range(100)]
     fill(server, prefix, [*bad[:4000], *good[:50], *bad[4000:], *good[50:]])
-    async with delivering(server.url, prefix, receiver, Limits(max_in_flight=4, schedule=(60.0,))):
+    async with delivering(server.url, prefix, receiver, Limits(max_in_flight=4, schedule=Schedule.listed([60.0]))):
         started = time.monotonic()
         await wait_until(lambda: len(receiver.taken) == 100, "all others", 20.0)
         assert time.monotonic() - started < 3.0
@@ -53,17 +57,19 @@ async def test_many_failing_runs_leave_room_for_others(server: RedisServer, pref
     receiver = Receiver(refused={f"bad-{number}" for number in range(100)})
     fill(server, prefix, [(f"e{number}", f"bad-{number}") for number in range(100)])
     fill(server, prefix, [(f"good-{number}", "good") for number in range(20)])
-    async with delivering(server.url, prefix, receiver, Limits(max_in_flight=2, schedule=(60.0,))):
+    async with delivering(server.url, prefix, receiver, Limits(max_in_flight=2, schedule=Schedule.listed([60.0]))):
         await wait_until(lambda: len(receiver.taken) == 20, "the good one")
     assert len(receiver.attempts) == 120
 
 
 async def test_full_slots_make_no_busy_loop(shared_servers: dict[str, RedisServer], prefix: str) -> None:
-    """While every slot is taken and something is due, the log is asked once a second, not all the time."""
+    """While every slot is taken and something is due, the log is left alone."""
     server = shared_servers["valkey"]
     receiver = Receiver(refused={"due"})
     gate = receiver.hold("slow-1", "slow-2")
-    async with delivering(server.url, prefix, receiver, Limits(max_in_flight=2, schedule=(0.3,))) as life:
+    async with delivering(
+        server.url, prefix, receiver, Limits(max_in_flight=2, schedule=Schedule.listed([0.3]))
+    ) as life:
         writer = await life.running.log.open("s", RESOURCE)
         await store(writer, batch("due", subject="s"))
         await wait_until(lambda: _attempts(server, prefix) == 1, "it has failed and waits")
@@ -72,8 +78,8 @@ async def test_full_slots_make_no_busy_loop(shared_servers: dict[str, RedisServe
         waiting = Keys(prefix, 0).due("crm")
         await wait_until(lambda: server.call("ZSCORE", waiting, "s") < time.time() * 1000, "the first is due")
         before, started = script_calls(server), time.monotonic()
-        await wait_until(lambda: script_calls(server) >= before + 2, "two exchanges")
-        assert time.monotonic() - started > 0.5
+        await wait_until(lambda: time.monotonic() - started > 0.6, "some time")
+        assert script_calls(server) <= before + 1
         gate.set()
         await wait_until(lambda: receiver.numbers("due")[1:], "the second attempt as soon as there is room")
 
@@ -82,7 +88,7 @@ async def test_attempts_and_due_times_survive_restarts(server: RedisServer, pref
     """Each life of the delivery goes on with the next attempt, when it is due; at the last one the event is dead."""
     receiver = Receiver(refused={"a"})
     fill(server, prefix, [("a", "s"), ("b", "s")])
-    limits = Limits(max_attempts=4, schedule=(0.15,))
+    limits = Limits(max_attempts=4, schedule=Schedule.listed([0.15]))
     for life in range(1, 4):
         async with delivering(server.url, prefix, receiver, limits):
             await wait_until(partial(_attempted, server, prefix, life), "one more attempt, and it is in the log")
@@ -110,8 +116,8 @@ async def test_our_own_failures_use_up_no_attempt(server: RedisServer, prefix: s
     """A failure that is this machine's own is tried again and again under the same attempt number."""
     receiver = Receiver(refused={"a"}, ours=True)
     fill(server, prefix, [("a", "s")])
-    async with delivering(server.url, prefix, receiver, Limits(max_attempts=2, schedule=(0.01,))):
-        await wait_until(lambda: len(receiver.attempts) == 5, "more failures than attempts")
+    async with delivering(server.url, prefix, receiver, TWICE):
+        await wait_until(lambda: len(receiver.attempts) >= 3, "more failures than attempts")
         receiver.refused.clear()
         await wait_until(lambda: receiver.taken == ["a"], "delivered")
     assert set(receiver.numbers("a")) == {1}
@@ -153,15 +159,17 @@ async def test_the_older_delivery_ends_when_a_newer_takes_over(server: RedisServ
     """Two bridges with one destination: the newer one delivers, the older one's loop ends."""
     old, new = Receiver(), Receiver()
     gate = old.hold("a")
-    fill(server, prefix, [(id_, "s") for id_ in "abcdef"])
+    ids = ["a", *(f"e{number}" for number in range(500))]
+    fill(server, prefix, [(id_, "s") for id_ in ids])
     async with delivering(server.url, prefix, old) as older:
         await wait_until(lambda: old.open == 1, "the older one is at it")
         async with delivering(server.url, prefix, new, instance="two"):
-            await wait_until(lambda: new.taken == list("abcdef"), "the newer one delivers")
+            await wait_until(lambda: new.taken == ids, "the newer one delivers")
             gate.set()
             await wait_until(older.task.done, "the older one ends")
             assert older.running.of(DestinationFenced) == [DestinationFenced("crm", "two:2")]
-    assert old.taken in (["a"], ["a", "b"]), "at least once: what was in flight, and what began before it was told"
+    assert old.taken == ids[: len(old.taken)]
+    assert len(old.taken) < 300, "at least once: what was in flight, and what began before it was told"
 
 
 async def test_an_outage_of_redis_repeats_no_finished_attempt(
@@ -175,7 +183,6 @@ async def test_an_outage_of_redis_repeats_no_finished_attempt(
     async with delivering(server.url, "bridge", receiver) as life:
         await wait_until(lambda: receiver.open == 3, "three are in flight")
         server.kill()
-        await wait_until(lambda: not life.running.log._links[0].connected, "the loss is noticed")
         gate.set()
         await wait_until(lambda: receiver.open == 0, "they end")
         server.start()
@@ -194,7 +201,7 @@ async def test_a_lost_answer_counts_an_attempt_once(server: RedisServer, prefix:
     """The log has taken a failure but its answer is lost: the next attempt is a real one, with the next number."""
     receiver = Receiver(refused={"a"})
     fill(server, prefix, [("a", "s")])
-    async with Proxy(server) as proxy, delivering(proxy.url, prefix, receiver, Limits(schedule=(0.1,))):
+    async with Proxy(server) as proxy, delivering(proxy.url, prefix, receiver, Limits(schedule=Schedule.listed([0.1]))):
         gate = receiver.hold("a")
         for attempt in range(1, 6):
             await wait_until(lambda: receiver.open == 1, "an attempt is made")
@@ -210,7 +217,21 @@ async def test_a_lost_answer_counts_an_attempt_once(server: RedisServer, prefix:
     assert receiver.numbers("a") == [1, 2, 3, 4, 5, 6]
 
 
-DENIED = ["xack", "xadd", "xreadgroup", "xrange", "hset", "hdel", "zadd", "zrem", "rpush", "lpop", "exists"]
+DENIED = [
+    "xack",
+    "xadd",
+    "xclaim",
+    "xgroup",
+    "xreadgroup",
+    "xrange",
+    "hset",
+    "hdel",
+    "zadd",
+    "zrem",
+    "rpush",
+    "lpop",
+    "hlen",
+]
 
 
 async def test_a_user_without_one_permission_loses_no_delivery(server: RedisServer, prefix: str) -> None:
@@ -223,11 +244,11 @@ async def _denied(server: RedisServer, prefix: str, command: str) -> None:
     fill(server, prefix, [("a", "s"), ("x", "other"), ("b", "s"), ("c", "s")])
     async with destination(server, prefix) as crm:
         (a, *_) = (await crm.take(want=2)).entries
-        await crm.take(Settlement("s", a.entry, Verdict.RETRY, 1, 0.0), want=0, heads=0)
+        await crm.take(settle("s", a.entry, Verdict.RETRY, 1, 0.0), want=0, heads=0)
     server.call("ACL", "SETUSER", prefix, "on", "nopass", f"~{prefix}:*", "+@all", f"-{command}")
     url = f"unix://{prefix}:any@{urlsplit(server.url).path}"
     failures: list[LogUnavailable] = []
-    async with delivering(url, prefix, receiver, Limits(max_attempts=2, schedule=(0.01,)), failures=failures):
+    async with delivering(url, prefix, receiver, TWICE, failures=failures):
         await wait_until(lambda: len(failures) >= 3, f"{command} is missed")
         server.call("ACL", "SETUSER", prefix, f"+{command}")
         await wait_until(lambda: {"b", "c", "x"} <= set(receiver.taken), f"everything, after {command} was missed")
@@ -243,7 +264,7 @@ async def test_entries_trimmed_before_their_time_are_counted(server: RedisServer
     """What is no longer in the log is counted, wherever it waited, and what is left goes on."""
     receiver = Receiver(refused={"s"})
     entries = fill(server, prefix, [(f"e{number}", "s") for number in range(20)])
-    async with delivering(server.url, prefix, receiver, Limits(schedule=(0.2,))) as life:
+    async with delivering(server.url, prefix, receiver, Limits(schedule=Schedule.listed([0.2]))) as life:
         await wait_until(lambda: _attempts(server, prefix) >= 1, "the first one waits")
         server.call("XTRIM", Keys(prefix, 0).events, "MINID", entries[15])
         receiver.refused.clear()
@@ -280,7 +301,7 @@ async def test_a_thousand_runs_arrive_once_and_in_order(server: RedisServer, pre
     unlucky = {f"e{number}" for number in range(0, 3000, 7)}
     receiver.refused |= unlucky
     fill(server, prefix, [(f"e{number}", f"s{number % 1000}") for number in range(3000)])
-    async with delivering(server.url, prefix, receiver, Limits(max_in_flight=32, schedule=(0.01,))):
+    async with delivering(server.url, prefix, receiver, Limits(max_in_flight=32, schedule=Schedule.listed([0.01]))):
         await wait_until(lambda: {id_ for id_, number in receiver.attempts if number == 2}, "second attempts", 20.0)
         receiver.refused.clear()
         await wait_until(lambda: len(receiver.taken) == 3000, "everything", 20.0)

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 import pytest
-from destination import Destination, destination, fill, pending
+from destination import Came, Destination, destination, fill, pending, settle
 from servers import RedisServer
 from waiting import wait_until
 
+from bridge.delivery.lane import Head, Verdict
 from bridge.errors import Fenced, LogUnavailable
 from bridge.event import Entry
-from bridge.lane import Head, Settlement, Taken, Verdict
 from bridge.redis_log import Keys
 
 
@@ -20,7 +20,7 @@ def names(entries: Iterable[Entry]) -> list[str]:
 
 def head_names(heads: Iterable[Head]) -> list[str]:
     """The event ids of heads that the log still has."""
-    return [head.entry.id for head in heads if head.entry]
+    return [entry.id for head in heads for entry in head.entries]
 
 
 async def test_entries_come_in_order_and_are_settled(server: RedisServer, prefix: str) -> None:
@@ -39,7 +39,7 @@ async def test_entries_come_in_order_and_are_settled(server: RedisServer, prefix
         assert pending(server, prefix) == 0
 
 
-@pytest.mark.parametrize(("start", "expected"), [("beginning", ["old", "new"]), ("now", ["new"])])
+@pytest.mark.parametrize(("start", "expected"), [("start", ["old", "new"]), ("now", ["new"])])
 async def test_a_new_destination_begins_where_it_is_told(
     server: RedisServer, prefix: str, start: str, expected: list[str]
 ) -> None:
@@ -48,7 +48,7 @@ async def test_a_new_destination_begins_where_it_is_told(
     async with destination(server, prefix, start=start) as crm:
         fill(server, prefix, [("new", "s")])
         assert names((await crm.take()).entries) == expected
-    async with destination(server, prefix, start="beginning") as crm:
+    async with destination(server, prefix, start="start") as crm:
         assert (await crm.take()).entries == []
 
 
@@ -57,7 +57,7 @@ async def test_destinations_do_not_touch_each_other(server: RedisServer, prefix:
     (first, _) = fill(server, prefix, [("a", "s"), ("b", "s")])
     async with destination(server, prefix) as crm, destination(server, prefix, name="erp") as erp:
         assert names((await crm.take(want=1)).entries) == ["a"]
-        await crm.take(Settlement("s", first, Verdict.RETRY, 1, 60.0), want=0)
+        await crm.take(settle("s", first, Verdict.RETRY, 1, 60.0), want=0)
         assert names((await erp.take()).entries) == ["a", "b"]
         assert (await crm.take()).entries == []
 
@@ -67,20 +67,20 @@ async def test_a_failed_entry_comes_again_when_it_is_due(server: RedisServer, pr
     (entry,) = fill(server, prefix, [("a", "s")])
     async with destination(server, prefix) as crm:
         await crm.take()
-        taken = await crm.take(Settlement("s", entry, Verdict.RETRY, 3, 0.15, 503, "busy"))
+        taken = await crm.take(settle("s", entry, Verdict.RETRY, 3, 0.15, status=503, error="busy"))
         assert taken.heads == []
         assert taken.next_due is not None
         assert 0 < taken.next_due <= 0.15
         assert pending(server, prefix) == 0, "what waits is no longer the group's"
         (head,) = (await wait_until(lambda: _due(crm), "it is due")).heads
-        assert (head.subject, head.id, head.attempts) == ("s", entry, 3)
-        assert head.entry == Entry(entry, "a", "t", "s", b'{"id":"a"}')
+        assert (head.lane, head.ids[0], head.attempts) == ("s", entry, 3)
+        assert head.entries[0] == Entry(entry, "a", "t", "s", b'{"id":"a"}')
         assert (await crm.take(busy=["s"])).heads == [], "in flight: not handed out twice"
-        assert (await crm.take(Settlement("s", entry, Verdict.DONE))).next_due is None
+        assert (await crm.take(settle("s", entry, Verdict.DONE))).next_due is None
     assert server.call("KEYS", f"{Keys(prefix, 0).held('crm')}*") == []
 
 
-async def _due(crm: Destination) -> Taken | None:
+async def _due(crm: Destination) -> Came | None:
     taken = await crm.take()
     return taken if taken.heads else None
 
@@ -90,7 +90,7 @@ async def test_entries_behind_a_waiting_one_wait_in_order(server: RedisServer, p
     entries = fill(server, prefix, [(name, "s") for name in "abc"])
     async with destination(server, prefix) as crm:
         await crm.take()
-        await crm.take(Settlement("s", entries[0], Verdict.RETRY, 1, 0.0, waiting=entries[1:]), heads=0)
+        await crm.take(settle("s", entries[0], Verdict.RETRY, 1, 0.0, waiting=entries[1:]), heads=0)
         fill(server, prefix, [("d", "s"), ("x", "other"), ("e", "s")])
         assert names((await crm.take(heads=0)).entries) == ["x"]
         assert server.call("LRANGE", Keys(prefix, 0).lane("crm") + "s", 0, 1) == entries[1:]
@@ -100,7 +100,7 @@ async def test_entries_behind_a_waiting_one_wait_in_order(server: RedisServer, p
             (head,) = taken.heads
             came += head_names([head])
             assert head.attempts == (1 if came == ["a"] else 0)
-            taken = await crm.take(Settlement("s", head.id, Verdict.DONE))
+            taken = await crm.take(settle("s", head.ids[0], Verdict.DONE))
     assert came == list("abcde")
 
 
@@ -109,13 +109,13 @@ async def test_a_held_lane_waits_in_redis_while_its_first_is_in_flight(server: R
     entries = fill(server, prefix, [(name, "s") for name in "abc"])
     async with destination(server, prefix) as crm:
         await crm.take()
-        taken = await crm.take(Settlement("s", entries[0], Verdict.HOLD, waiting=entries[1:]), busy=["s"])
+        taken = await crm.take(settle("s", entries[0], Verdict.HOLD, waiting=entries[1:]), busy=["s"])
         assert (taken.entries, taken.heads, pending(server, prefix)) == ([], [], 0)
-        assert names((await crm.take(after="0")).entries) == []
-        taken = await crm.take(Settlement("s", entries[0], Verdict.RETRY, 1, 0.0))
-        assert [(head.id, head.attempts) for head in taken.heads] == [(entries[0], 1)]
-        taken = await crm.take(Settlement("s", entries[0], Verdict.DONE))
-        assert [(head.id, head.attempts) for head in taken.heads] == [(entries[1], 0)]
+        assert names((await crm.left()).entries) == []
+        taken = await crm.take(settle("s", entries[0], Verdict.RETRY, 1, 0.0))
+        assert [(head.ids[0], head.attempts) for head in taken.heads] == [(entries[0], 1)]
+        taken = await crm.take(settle("s", entries[0], Verdict.DONE))
+        assert [(head.ids[0], head.attempts) for head in taken.heads] == [(entries[1], 0)]
 
 
 async def test_attempts_and_due_times_survive_a_restart(server: RedisServer, prefix: str) -> None:
@@ -123,18 +123,18 @@ async def test_attempts_and_due_times_survive_a_restart(server: RedisServer, pre
     entries = fill(server, prefix, [("a", "s"), ("b", "s"), ("c", "later")])
     async with destination(server, prefix) as crm:
         await crm.take()
-        await crm.take(Settlement("s", entries[0], Verdict.RETRY, 7, 0.2, waiting=entries[1:2]))
-        await crm.take(Settlement("later", entries[2], Verdict.RETRY, 2, 60.0))
+        await crm.take(settle("s", entries[0], Verdict.RETRY, 7, 0.2, waiting=entries[1:2]))
+        await crm.take(settle("later", entries[2], Verdict.RETRY, 2, 60.0))
     async with destination(server, prefix) as crm:
-        taken = await crm.take(after="0")
+        taken = await crm.left()
         assert (taken.entries, taken.heads) == ([], [])
         assert taken.next_due is not None
         assert taken.next_due <= 0.2
         (head,) = (await wait_until(lambda: _due(crm), "the first is due")).heads
-        assert (head.id, head.attempts) == (entries[0], 7)
-        taken = await crm.take(Settlement("s", entries[0], Verdict.DONE))
+        assert (head.ids[0], head.attempts) == (entries[0], 7)
+        taken = await crm.take(settle("s", entries[0], Verdict.DONE))
         assert head_names(taken.heads) == ["b"]
-        taken = await crm.take(Settlement("s", entries[1], Verdict.DONE))
+        taken = await crm.take(settle("s", entries[1], Verdict.DONE))
         assert taken.next_due is not None
         assert 50 < taken.next_due <= 60
 
@@ -144,18 +144,18 @@ async def test_ten_thousand_waiting_entries_stay_in_redis_and_come_in_order(serv
     entries = fill(server, prefix, ((f"e{number}", "s") for number in range(10_000)))
     async with destination(server, prefix) as crm:
         await crm.take(want=1)
-        await crm.take(Settlement("s", entries[0], Verdict.RETRY, 1, 0.0), want=0, heads=0)
+        await crm.take(settle("s", entries[0], Verdict.RETRY, 1, 0.0), want=0, heads=0)
         while (await crm.take(want=1000, heads=0)).last:
             pass
         assert server.call("LLEN", Keys(prefix, 0).lane("crm") + "s") == 9999
         assert pending(server, prefix) == 0
     async with destination(server, prefix) as crm:
         (head,) = (await crm.take()).heads
-        assert head.id == entries[0]
+        assert head.ids[0] == entries[0]
         for at in range(500, 10_001, 500):
-            done = [Settlement("s", entry, Verdict.DONE) for entry in entries[at - 500 : at]]
+            done = [settle("s", entry, Verdict.DONE) for entry in entries[at - 500 : at]]
             heads = (await crm.take(*done)).heads
-            assert [head.id for head in heads] == entries[at : at + 1]
+            assert [head.ids[0] for head in heads] == entries[at : at + 1]
     assert server.call("EXISTS", Keys(prefix, 0).lane("crm") + "s", Keys(prefix, 0).held("crm")) == 0
 
 
@@ -165,10 +165,10 @@ async def test_a_dead_letter_keeps_everything(server: RedisServer, prefix: str) 
     keys = Keys(prefix, 0)
     async with destination(server, prefix) as crm:
         first, second, _ = (await crm.take()).entries
-        dead = Settlement("s", first.entry, Verdict.DEAD, 10, status=503, error="over", entry=first)
+        dead = settle("s", first.entry, Verdict.DEAD, 10, status=503, error="over", dead=first)
         assert (await crm.take(dead)).heads == [], "its lane was in memory and stays there"
-        await crm.take(Settlement("s", second.entry, Verdict.RETRY, 9, 0.0, waiting=entries[2:]))
-        dead = Settlement("s", second.entry, Verdict.DEAD, 10, error="no answer", entry=second)
+        await crm.take(settle("s", second.entry, Verdict.RETRY, 9, 0.0, waiting=entries[2:]))
+        dead = settle("s", second.entry, Verdict.DEAD, 10, error="no answer", dead=second)
         assert head_names((await crm.take(dead)).heads) == ["c"], "its lane was in the log: the next comes up"
         assert pending(server, prefix) == 0
     (_, one), (_, two) = server.call("XRANGE", keys.dead("crm"), "-", "+")
@@ -189,11 +189,11 @@ async def test_entries_read_and_not_settled_come_again(server: RedisServer, pref
     async with destination(server, prefix) as crm:
         assert len((await crm.take(want=20)).entries) == 20
         await crm.take(settled=[entries[3], entries[7]], want=0)
-        await crm.take(Settlement("s2", entries[2], Verdict.RETRY, 1, 60.0), want=0)
+        await crm.take(settle("s2", entries[2], Verdict.RETRY, 1, 60.0), want=0)
     async with destination(server, prefix) as crm:
         came, after = [], "0"
         while after:
-            taken = await crm.take(want=6, heads=0, after=after)
+            taken = await crm.left(after, count=6, heads=0)
             came += names(taken.entries)
             after = taken.last
         assert came == [f"e{number}" for number in range(20) if number not in (3, 7) and number % 3 != 2]
@@ -208,16 +208,16 @@ async def test_entries_gone_from_the_log_are_counted_and_passed_over(server: Red
     async with destination(server, prefix) as crm:
         await crm.take(want=9)
         waiting = entries[1:5]
-        await crm.take(Settlement("waits", entries[0], Verdict.RETRY, 1, 0.0, waiting=waiting), want=0, heads=0)
+        await crm.take(settle("waits", entries[0], Verdict.RETRY, 1, 0.0, waiting=waiting), want=0, heads=0)
     server.call("XDEL", Keys(prefix, 0).events, *entries[:4], entries[5], entries[6])
     async with destination(server, prefix) as crm:
-        taken = await crm.take(after="0")
+        taken = await crm.left()
         assert (names(taken.entries), taken.missing) == (["7", "8"], 2)
         (head,) = taken.heads
-        assert (head.id, head.entry) == (entries[0], None)
-        taken = await crm.take(Settlement("waits", entries[0], Verdict.DONE))
+        assert (head.ids[0], head.entries) == (entries[0], ())
+        taken = await crm.take(settle("waits", entries[0], Verdict.DONE))
         assert (head_names(taken.heads), taken.missing) == (["4"], 3)
-        assert (await crm.take(after="0")).missing == 0, "counted once"
+        assert (await crm.left()).missing == 0, "counted once"
 
 
 async def test_the_older_owner_of_a_delivery_is_refused(server: RedisServer, prefix: str) -> None:
@@ -227,17 +227,17 @@ async def test_the_older_owner_of_a_delivery_is_refused(server: RedisServer, pre
         await old.take(want=1)
         async with destination(server, prefix, instance="two") as new:
             for settlement in (
-                Settlement("s", entries[0], Verdict.DONE), Settlement("s", entries[0], Verdict.DEAD),
-                Settlement("s", entries[0], Verdict.RETRY, 1, 0.0), Settlement("s", entries[0], Verdict.HOLD),
+                settle("s", entries[0], Verdict.DONE), settle("s", entries[0], Verdict.DEAD),
+                settle("s", entries[0], Verdict.RETRY, 1, 0.0), settle("s", entries[0], Verdict.HOLD),
             ):  # fmt: skip
                 with pytest.raises(Fenced) as fenced:
                     await old.take(settlement, settled=entries[:1])
                 assert fenced.value.owner == "two:2"
             with pytest.raises(Fenced):
-                await old.lanes.open()
+                await old.open()
             assert pending(server, prefix) == 1
             assert server.call("KEYS", f"{Keys(prefix, 0).root}:dead:*") == []
-            assert names((await new.take(after="0")).entries) == ["a"]
+            assert names((await new.left()).entries) == ["a"]
             assert names((await other.take()).entries) == ["a", "b"]
 
 
@@ -245,19 +245,19 @@ async def test_a_redis_from_an_older_copy_is_taken_over_again(server: RedisServe
     """Where an older owner, or none, is stored, the exchange fails in passing and the next open goes on."""
     fill(server, prefix, [("a", "s")])
     async with destination(server, prefix) as crm:
-        await crm.lanes.open()
+        await crm.open()
         await crm.take()
         server.call("HSET", Keys(prefix, 0).destination("crm"), "owner", "one:1", "epoch", 1)
         with pytest.raises(LogUnavailable) as error:
             await crm.take()
         assert error.value.code == "ROLLEDBACK"
-        await crm.lanes.open()
-        assert names((await crm.take(after="0")).entries) == ["a"]
+        await crm.open()
+        assert names((await crm.left()).entries) == ["a"]
         server.call("FLUSHALL")
         fill(server, prefix, [("b", "s")])
         with pytest.raises(LogUnavailable):
             await crm.take()
-        await crm.lanes.open()
+        await crm.open()
         assert names((await crm.take()).entries) == ["b"], "a group that is gone starts at the beginning"
 
 
@@ -266,11 +266,12 @@ async def test_a_group_that_was_removed_starts_at_the_beginning(server: RedisSer
     fill(server, prefix, [("a", "s"), ("b", "s")])
     async with destination(server, prefix, start="now") as crm:
         server.call("XGROUP", "DESTROY", Keys(prefix, 0).events, "crm")
+        fill(server, prefix, [("c", "s")])
         with pytest.raises(LogUnavailable) as error:
             await crm.take()
         assert error.value.code == "NOGROUP"
-        await crm.lanes.open()
-        assert names((await crm.take()).entries) == ["a", "b"]
+        await crm.open()
+        assert names((await crm.take()).entries) == ["a", "b", "c"]
 
 
 async def test_a_new_connection_is_reported_before_anything_is_handed_out(server: RedisServer, prefix: str) -> None:
@@ -281,8 +282,8 @@ async def test_a_new_connection_is_reported_before_anything_is_handed_out(server
         for _ in range(2):
             with pytest.raises(LogUnavailable):
                 await crm.take()
-        await crm.lanes.open()
-        assert names((await crm.take(after="0")).entries) == ["a"]
+        await crm.open()
+        assert names((await crm.take()).entries) == ["a"]
 
 
 async def test_fields_that_others_write_are_tolerated(server: RedisServer, prefix: str) -> None:

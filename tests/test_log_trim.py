@@ -4,13 +4,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
-from destination import destination, fill
+from destination import destination, fill, settle
 from running_log import RESOURCE, Running, batch, ids, running_log, store
 from servers import RedisServer
 from waiting import wait_until
 
+from bridge.delivery.lane import Verdict
 from bridge.facts import LogTrimmed
-from bridge.lane import Settlement, Verdict
 from bridge.redis_log import Keys, partition_of
 
 NOTHING_KEPT = 0.0
@@ -50,10 +50,10 @@ async def test_nothing_unsettled_is_trimmed_by_age(server: RedisServer, prefix: 
         assert await running.log.trim(0) == (0, 0), "read"
         await crm.take(settled=[entries[0], entries[1], entries[3]], want=0)
         assert await running.log.trim(0) == (2, 0), "two settled ones, up to the first that is not"
-        retry = Settlement("s2", entries[2], Verdict.RETRY, 1, 0.0)
+        retry = settle("s2", entries[2], Verdict.RETRY, 1, 0.0)
         await crm.take(retry, settled=[entries[4], entries[5]], want=0, heads=0)
         assert await running.log.trim(0) == (0, 0), "waiting for its next attempt"
-        await crm.take(Settlement("s2", entries[2], Verdict.DONE), want=0, heads=0)
+        await crm.take(settle("s2", entries[2], Verdict.DONE), want=0, heads=0)
         assert await running.log.trim(0) == (4, 0)
         assert ids(server, Keys(prefix, 0)) == ["e6", "e7", "e8", "e9"], "unread"
         await crm.take()
@@ -67,19 +67,19 @@ async def test_the_lanes_behind_a_waiting_entry_are_kept(server: RedisServer, pr
     async with trimming(server, prefix) as running, destination(server, prefix) as crm:
         known(running, "crm")
         await crm.take()
-        held = Settlement("s", entries[0], Verdict.RETRY, 1, 60.0, waiting=[entries[2], entries[4]])
-        other = Settlement("other", entries[1], Verdict.HOLD, waiting=[entries[3]])
+        held = settle("s", entries[0], Verdict.RETRY, 1, 60.0, waiting=[entries[2], entries[4]])
+        other = settle("other", entries[1], Verdict.HOLD, waiting=[entries[3]])
         await crm.take(held, other, want=0, heads=0)
         assert await running.log.trim(0) == (0, 0)
-        await crm.take(Settlement("s", entries[0], Verdict.DONE), want=0, heads=0)
+        await crm.take(settle("s", entries[0], Verdict.DONE), want=0, heads=0)
         await running.log.trim(0)
         assert set(ids(server, Keys(prefix, 0))) >= {"x", "b", "y", "c"}
         for entry in (entries[1], entries[3]):
-            await crm.take(Settlement("other", entry, Verdict.DONE), want=0, heads=0)
+            await crm.take(settle("other", entry, Verdict.DONE), want=0, heads=0)
         await running.log.trim(0)
         assert set(ids(server, Keys(prefix, 0))) >= {"b", "c"}
         for entry in (entries[2], entries[4]):
-            await crm.take(Settlement("s", entry, Verdict.DONE), want=0, heads=0)
+            await crm.take(settle("s", entry, Verdict.DONE), want=0, heads=0)
         await running.log.trim(0)
         assert ids(server, Keys(prefix, 0)) == []
 
@@ -137,7 +137,7 @@ async def test_trimming_runs_by_itself_and_says_so(shared_servers: dict[str, Red
     server = shared_servers["valkey"]
     names = [next(f"s{at}" for at in range(100) if partition_of(f"s{at}", 2) == partition) for partition in range(2)]
     async with running_log(server.url, prefix, trim=True, max_entries=5, partitions=2) as running:
-        running.log.lanes("crm", "beginning")
+        running.log.lanes("crm", "start")
         for name in names:
             await store(await running.log.open(name, RESOURCE), batch(*(f"{name}-{at}" for at in range(8))))
         await wait_until(lambda: len(running.of(LogTrimmed)) == 2, "both partitions", 20.0)

@@ -1,4 +1,4 @@
-"""The events of the bridge's own: `dev.runbridge.source.<what>`. Pure."""
+"""The events of the bridge's own: `dev.runbridge.source.<what>`, `dev.runbridge.destination.<what>`. Pure."""
 
 import msgspec
 
@@ -16,3 +16,15 @@ def own_event(*, id_: str, resource: str, subject: str, what: str, data: dict[st
         partitionkey=subject,
         data=msgspec.Raw(msgspec.json.encode(data)),
     )
+
+
+def destination_event(
+    *, id_: str, destination: str, what: str, data: dict[str, object], time: str
+) -> tuple[str, bytes]:  # fmt: skip
+    """An event about a destination as a whole: its type, and the event as JSON. It belongs to no source's sequence."""
+    event = own_event(
+        id_=id_, resource=f"urn:runbridge:destination:{destination}", subject=destination, what="", data=data, time=time
+    )
+    event.type = f"dev.runbridge.destination.{what}"
+    event.recordedtime = time
+    return event.type, msgspec.json.encode(event)

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.clock import unix
+from bridge.delivery.lane import Together
 from bridge.errors import LogUnavailable
 from bridge.facts import LogTrimmed
 from bridge.ports import Observe
 from bridge.redis_log.commit import Committer
+from bridge.redis_log.delivery_clock import DeliveryClock
+from bridge.redis_log.fan_out import FollowedLog, Streams, position_key
+from bridge.redis_log.feed import Feed
 from bridge.redis_log.keys import Keys, partition_of
 from bridge.redis_log.lanes import RedisLanes
 from bridge.redis_log.link import Link, Server
@@ -20,7 +24,9 @@ from bridge.redis_log.scripts import TRIM
 from bridge.redis_log.writer import Writer
 from bridge.stop import nap
 
-__all__ = ["Keys", "LogOptions", "Reader", "RedisLog", "Server", "partition_of", "ping"]
+__all__ = [
+    "Keys", "LogOptions", "Reader", "RedisLog", "Server", "Streams", "partition_of", "ping", "position_key",
+]  # fmt: skip
 
 TRIM_EVERY = 5.0
 """Seconds between looks at the log's age and length."""
@@ -58,7 +64,15 @@ class RedisLog:
             for keys in self._keys
         ]  # fmt: skip
         self._links = [Link(server, keys.events) for keys in self._keys]
+        self._feed_links = [(Link(server, keys.events), Link(server, keys.events)) for keys in self._keys]
+        self.feeds = [Feed(*links, keys) for links, keys in zip(self._feed_links, self._keys, strict=True)]
+        self.clock = DeliveryClock(self._links[0], self._keys[0])
         self.destinations: set[str] = set()
+
+    @property
+    def prefix(self) -> str:
+        """What the log's keys begin with."""
+        return self._options.prefix
 
     @property
     def blocked(self) -> str | None:
@@ -78,18 +92,35 @@ class RedisLog:
         """The source has stopped for good."""
         self._home(writer.source).forget(writer)
 
-    def lanes(self, destination: str, start: str) -> list[RedisLanes]:
-        """The log as a destination sees it, one object a partition. `start` is where a new destination begins."""
+    def lanes(self, destination: str, start: str, together: Together | None = None) -> list[RedisLanes]:
+        """The log as a destination sees it, one object a partition.
+
+        `start` is where a new one begins: "start", "now", or ms since 1970. `together`: what goes out in one request,
+        where that is more than one event.
+        """
         self.destinations.add(destination)
         return [
-            RedisLanes(link, keys, destination, instance=self._instance, start=start, listen=self._listeners.append)
+            RedisLanes(
+                link, feed, self.clock, keys, destination, instance=self._instance, start=start, together=together
+            )
+            for link, feed, keys in zip(self._links, self.feeds, self._keys, strict=True)
+        ]  # fmt: skip
+
+    def followed(self, destination: str, start: str) -> list[FollowedLog]:
+        """The log as a fan-out of this name sees it, one object a partition; `start` as for `lanes`."""
+        self.destinations.add(destination)
+        return [
+            FollowedLog(
+                link, keys, destination, instance=self._instance, start=start, listen=self._listeners.append
+            )
             for link, keys in zip(self._links, self._keys, strict=True)
-        ]
+        ]  # fmt: skip
 
     def workers(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
-        """Name -> loop, for the supervisor: one committer a partition, and the trimming."""
+        """Name -> loop, for the supervisor: one committer and one feed a partition, and the trimming."""
         loops = {f"commit {at}": committer.run for at, committer in enumerate(self._committers)}
-        return {**loops, "trim": self._trim_forever}
+        feeds = {f"feed {at}": feed.run for at, feed in enumerate(self.feeds)}
+        return {**loops, **feeds, "trim": self._tidy_forever}
 
     async def drained(self) -> None:
         """Return when every writer's batches are in the log."""
@@ -100,7 +131,7 @@ class RedisLog:
         """Close all connections."""
         for committer in self._committers:
             await committer.close()
-        for link in self._links:
+        for link in (*self._links, *(link for links in self._feed_links for link in links)):
             await link.close()
 
     async def trim(self, partition: int) -> tuple[int, int]:
@@ -117,16 +148,18 @@ class RedisLog:
             removed, unsettled, excess = removed + reply[0], unsettled + reply[1], reply[2]
         return removed, unsettled
 
-    async def _trim_forever(self) -> None:
+    async def _tidy_forever(self) -> None:
         while True:
             await nap(TRIM_EVERY)
-            for partition in range(len(self._keys)):
-                try:
+            try:
+                if self.clock.started:
+                    await self.clock.note()
+                for partition in range(len(self._keys)):
                     removed, unsettled = await self.trim(partition)
-                except LogUnavailable:
-                    continue  # the committers say what is wrong with Redis; the next look is soon
-                if removed:
-                    self._observe(LogTrimmed(removed, unsettled))
+                    if removed:
+                        self._observe(LogTrimmed(removed, unsettled))
+            except LogUnavailable:
+                continue  # the committers say what is wrong with Redis; the next look is soon
 
     def _home(self, source: str) -> Committer:
         return self._committers[partition_of(source, len(self._committers))]

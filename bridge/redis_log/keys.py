@@ -53,6 +53,19 @@ class Keys:
         """Sorted set, internal: subject -> when its first entry is to be tried again, ms since 1970."""
         return f"{self.root}:due:{destination}"
 
+    def lanes_of(self, destination: str) -> str:
+        """Hash, internal: subject -> the lane it waits in, where lanes are made of what failed together."""
+        return f"{self.root}:lanes:{destination}"
+
+    def requests(self, destination: str = "") -> str:
+        """List, internal: what somebody asks of a destination. Without one: a set, the destinations with requests."""
+        return f"{self.root}:requests:{destination}" if destination else f"{self.root}:requests"
+
+    @property
+    def clock(self) -> str:
+        """Text, internal: the delivery clock and the wall clock at one moment, in ms."""
+        return f"{self.root}:clock"
+
     def oldest(self, destination: str) -> str:
         """Sorted set, internal: subject -> ms part of its first unsettled entry's id; bounds the trimming."""
         return f"{self.root}:oldest:{destination}"

@@ -3,87 +3,183 @@
 Every exchange is fenced by the destination's owner, so that two bridges never deliver side by side.
 """
 
-from collections.abc import Callable
+import re
+from typing import Any
 
 from bridge.clock import now, rfc3339
+from bridge.delivery.lane import Claims, Head, Reader, Request, Settlement, Taken, Together
 from bridge.errors import LogUnavailable
 from bridge.event import Entry
-from bridge.lane import Head, Settlement, Taken
 from bridge.redis_log.commit import accept
+from bridge.redis_log.delivery_clock import DeliveryClock
+from bridge.redis_log.entries import entries_of, entry_of
+from bridge.redis_log.feed import Feed
 from bridge.redis_log.keys import Keys
 from bridge.redis_log.link import Command, Link, Reply, classify
-from bridge.redis_log.scripts import OPEN_DESTINATION, SETTLE, TAKE
+from bridge.redis_log.scripts import AGAIN, MARK, OPEN_DESTINATION, PENDING, SETTLE, TAKE
 
 MAX_DEAD = 1_000_000
 """Dead letters kept per destination and partition; the oldest go first."""
+LETTER = "retry "
+"""What a request begins with that names a dead letter; `ENABLE` is the other one there is."""
+ENABLE = "enable"
+_ID = re.compile(r"\d+-\d+").fullmatch
 
 
 class RedisLanes:
-    """One destination in one partition. Speaks over a link that several destinations may share."""
+    """One destination in one partition. Speaks over a link that several destinations may share.
+
+    `start` is where a new one begins: "start", "now", or ms since 1970 as a text. `together` says how much goes out in
+    one request, where that is more than one event.
+    """
 
     def __init__(
-        self, link: Link, keys: Keys, destination: str, *, instance: str, start: str,
-        listen: Callable[[Callable[[], None]], None],
+        self, link: Link, feed: Feed, clock: DeliveryClock, keys: Keys, destination: str, *, instance: str, start: str,
+        together: Together | None = None,
     ) -> None:  # fmt: skip
         self._link = link
-        self._keys = keys
+        self._feed = feed
+        self.clock = clock
         self._destination = destination
         self._instance = instance
-        self._start = {"now": "$"}.get(start, "0")
+        self._start = {"now": "$", "start": "0"}.get(start) or f"{max(int(start) - 1, 0)}-18446744073709551615"
+        self._together = Together() if together is None else together
+        self._batches = int(together is not None)
+        self._events, self._dead, self._requests = keys.events, keys.dead(destination), keys.requests(destination)
+        name = destination
+        self._keys = (
+            keys.events, keys.destination(name), keys.held(name), keys.due(name), keys.oldest(name), keys.dead(name),
+            keys.lanes_of(name),
+        )  # fmt: skip
+        self._all_requests = keys.requests()
+        self._lane = keys.lane(name)
         self._owner = ""
         self._epoch = 0
         self._generation = 0
-        self.listen = listen
+        self._read: int | None = None
+        """Entries up to the position since the stream began, where that is known."""
 
-    async def open(self) -> None:
-        """Take over the delivery, making the consumer group where there is none. Raises LogUnavailable, Fenced."""
+    def join(self, reader: Reader) -> None:
+        """Have the reader woken by what it wants, once it rests."""
+        self._feed.join(reader)
+
+    def leave(self, reader: Reader) -> None:
+        """Wake it no more."""
+        self._feed.leave(reader)
+
+    async def open(self) -> tuple[str, bytes]:
+        """Take over the delivery, making the consumer group where there is none. Raises LogUnavailable, Fenced.
+
+        Returns the id up to which the group has looked, and what was stored by `mark`.
+        """
+        await self.clock.start()
+        if self._epoch:
+            self._feed.doubt()
         reply = await self._link.script(
-            OPEN_DESTINATION, self._keys.destination(self._destination), self._keys.events,
+            OPEN_DESTINATION, self._keys[1], self._events,
             self._instance, self._epoch, self._destination, self._start,
         )  # fmt: skip
-        owner, epoch = accept(reply)
+        owner, epoch, position, read, standing = accept(reply)
         self._owner, self._epoch = owner.decode(), int(epoch)
+        self._read = int(read) if int(read) >= 0 else None
         self._generation = self._link.generation
+        return position.decode(), standing
+
+    async def pending(self, after: str, count: int = 256) -> tuple[list[Entry], str, int]:
+        """Entries claimed before and not settled, beyond `after`: a page, the last id looked at, how many are gone."""
+        reply = await self._call(
+            PENDING, self._owner, self._destination, self._lane, after, count, self._batches
+        )  # fmt: skip
+        missing, last, entries = reply
+        return [entry_of(id_, fields) for id_, fields in entries], last.decode(), missing
+
+    async def after(self, position: str, count: int) -> list[Entry]:
+        """The log's entries after this one, at most `count` (`bridge.ports.Lanes`)."""
+        return await self._feed.after(position, count)
+
+    def has(self, position: str) -> bool:
+        """Whether `after` answers at once."""
+        return self._feed.has(position)
+
+    def rest(self, reader: Reader, position: str) -> bool:
+        """Wait to be woken by what is wanted; False where there is something to read."""
+        return self._feed.rest(reader, position)
+
+    def rouse(self, reader: Reader) -> None:
+        """Rest no more."""
+        self._feed.rouse(reader)
+
+    def between(self, before: str, after: str) -> int | None:
+        """How many entries lie between, where that is known."""
+        return self._feed.between(before, after)
 
     async def exchange(
-        self,
-        settled: list[str],
-        settlements: list[Settlement],
-        *,
-        want: int,
-        heads: int,
-        busy: list[str],
-        after: str,
-    ) -> Taken:
-        """Settle and take in one round trip (`bridge.ports.Lanes`)."""
-        keys, name = self._keys, self._destination
-        shared = (keys.events, keys.destination(name), keys.held(name), keys.due(name), keys.oldest(name))
-        common = (self._owner, name, keys.lane(name))
-        calls: list[tuple[object, Command]] = [
-            (SETTLE, (*shared, keys.dead(name), *common, *self._settlement(settlement))) for settlement in settlements
+        self, settled: list[str], settlements: list[Settlement], claims: Claims, *, heads: int, busy: list[str],
+        mark: tuple[bytes, Entry | None] | None = None,
+    ) -> Taken:  # fmt: skip
+        """Settle, mark, claim and take in one round trip (`bridge.ports.Lanes`)."""
+        time = self.clock.milliseconds()
+        common = (self._owner, self._destination, self._lane, time)
+        calls: list[tuple[Any, Command]] = [
+            (SETTLE, (*self._keys, *common, *self._settlement(settlement))) for settlement in settlements
         ]
-        calls.append((TAKE, (*shared, *common, want, after, heads, len(settled), *settled, *busy)))
-        *verdicts, taken = await self._link.scripts(calls)  # type: ignore[arg-type]
+        if mark is not None:
+            standing, event = mark
+            said = (event.id, event.type, event.subject, event.event) if event else ("", "", "", b"")
+            calls.append((MARK, (*self._keys[:2], self._owner, standing, *said)))
+        read = -1 if self._read is None or claims.passed is None else self._read + claims.passed
+        calls.append((TAKE, (
+            *self._keys, *common, claims.position, read, heads, self._batches, len(settled), *settled,
+            len(claims.entries), *(part for entry in claims.entries for part in (entry.entry, entry.subject)), *busy,
+        )))  # fmt: skip
+        replies = await self._link.scripts(calls)
         if self._generation != self._link.generation:
             raise LogUnavailable("CONNECTION", "a new connection: the log may be an older copy")
-        missing = sum(int(_checked(verdict)[0]) for verdict in verdicts)
-        next_due, gone, read, last, entries, due = _checked(taken)
+        verdicts = [_checked(reply) for reply in replies]
+        next_due, waiting, due, joined = verdicts.pop()
+        if claims.position:
+            self._read = None if read < 0 else read
         return Taken(
-            entries=[entry_of(id_, fields) for id_, fields in entries],
             heads=[_head(*head) for head in due],
             next_due=None if next_due < 0 else next_due / 1000,
-            missing=missing + gone,
-            read=read,
-            last=last.decode(),
+            waiting=waiting,
+            missing=sum(int(verdict[0]) for verdict in verdicts),
+            joined=frozenset(joined),
         )
 
+    async def requests(self, count: int) -> list[Request]:
+        """What somebody asks of this destination, the oldest first; dead letters that are gone among them."""
+        texts = await self._link.call("LRANGE", self._requests, 0, count - 1)
+        letters = [text.decode(errors="replace").removeprefix(LETTER) for text in texts]
+        found = await self._link.pipeline([("XRANGE", self._dead, id_, id_) for id_ in letters if _ID(id_)])
+        entries = {reply[0][0].decode(): entry_of(*reply[0]) for reply in found if reply and isinstance(reply, list)}
+        return [
+            Request(text, id_, entries[id_].subject if id_ in entries else "") if text != id_ else Request(text)
+            for text, id_ in zip((text.decode(errors="replace") for text in texts), letters, strict=True)
+        ]
+
+    async def again(self, requests: list[Request]) -> None:
+        """Have these dead letters join their lanes, where nothing of their subjects flows; the requests are done."""
+        said = [part for request in requests for part in (request.text, request.letter, request.subject)]
+        await self._call(AGAIN, self._requests, self._all_requests, self._owner, self._destination, self._lane,
+                         self.clock.milliseconds(), self._batches, *said)  # fmt: skip
+
+    async def _call(self, script: Any, *args: Any) -> list[Reply]:  # noqa: ANN401  # a script's own arguments
+        reply = await self._link.script(script, *self._keys, *args)
+        if self._generation != self._link.generation:
+            raise LogUnavailable("CONNECTION", "a new connection: the log may be an older copy")
+        return accept(reply)
+
     def _settlement(self, settlement: Settlement) -> Command:
-        entry = settlement.entry
+        outcome = settlement.outcome
+        status = "" if outcome is None or outcome.status is None else outcome.status
+        dead = [part for one in settlement.dead for part in (one.entry, one.id, one.type, one.subject, one.event)]
         return (
-            settlement.subject, settlement.id, str(settlement.verdict), settlement.attempts,
-            int(settlement.delay * 1000), "" if settlement.status is None else settlement.status, settlement.error,
-            MAX_DEAD, rfc3339(now()), entry.id if entry else "", entry.type if entry else "",
-            entry.event if entry else b"", *settlement.waiting,
+            settlement.lane, str(settlement.verdict), f"{settlement.attempts} {settlement.refusals}",
+            int(settlement.delay * 1000), status,
+            outcome.error if outcome else "", outcome.answer if outcome else b"", MAX_DEAD, rfc3339(now()),
+            self._together.events, self._together.bytes, self._batches, len(settlement.ids), *settlement.ids,
+            len(settlement.dead), *dead, *(part for pair in settlement.behind for part in pair),
         )  # fmt: skip
 
 
@@ -93,14 +189,10 @@ def _checked(reply: Reply) -> list[Reply]:
     return accept(reply)
 
 
-def entry_of(id_: bytes, fields: list[bytes]) -> Entry:
-    """One entry of the stream; fields somebody else left out are empty."""
-    at = dict(zip(fields[::2], fields[1::2], strict=True))
-    event_id, type_, subject = (at.get(name, b"").decode(errors="replace") for name in (b"id", b"type", b"subject"))
-    return Entry(id_.decode(), event_id, type_, subject, at.get(b"event", b""))
-
-
-def _head(subject: bytes, id_: bytes, attempts: bytes, fields: list[bytes], *following: list[Reply]) -> Head:
-    entry = entry_of(id_, fields) if fields else None
-    behind = tuple(entry_of(*one) for one in following)
-    return Head(subject.decode(errors="replace"), id_.decode(), int(attempts), entry, behind)
+def _head(
+    lane: bytes, ids: bytes, attempts: bytes, refusals: bytes, found: list[Any], *following: list[Any]
+) -> Head:  # fmt: skip
+    return Head(
+        lane.decode(errors="replace"), tuple(ids.decode().split(",")), int(attempts), int(refusals),
+        entries_of(found), entries_of(list(following)),
+    )  # fmt: skip

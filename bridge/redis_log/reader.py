@@ -2,8 +2,8 @@
 
 from bridge.errors import LogUnavailable
 from bridge.event import Entry
+from bridge.redis_log.entries import entry_of
 from bridge.redis_log.keys import Keys
-from bridge.redis_log.lanes import entry_of
 from bridge.redis_log.link import Link, Server
 
 BLOCK_MS = 1000

@@ -1,0 +1,74 @@
+-- Has dead letters join the lanes of their subjects: before what waits there, in the order of the log among themselves.
+-- They stay dead letters until they are settled.
+-- KEYS  events, destination hash, held, due, oldest, dead letters, lanes of subjects, requests, destinations with requests
+-- ARGV  1 owner   2 group   3 lane prefix   4 now, ms on the delivery clock
+--       5 "1" where a lane is made of what failed together   6... request, letter ("" = not about one), its subject
+-- Answer: {"FENCED", owner} or {"OK"}.
+local stored = redis.call('HMGET', KEYS[2], 'owner', 'epoch')
+-- guard: fence
+if stored[1] ~= ARGV[1] then
+  if tonumber(stored[2] or '0') >= tonumber(string.match(ARGV[1], ':(%d+)$')) then
+    return {'FENCED', stored[1]}
+  end
+  return redis.error_reply('ROLLEDBACK an older owner is stored: Redis came back from an older copy')
+end
+-- end guard
+for _, check in ipairs({
+  {'LREM', KEYS[8], '1', ''}, {'HSET', KEYS[3], '', ''}, {'ZADD', KEYS[4], '0', ''}, {'LINSERT', ARGV[3], 'BEFORE', '', ''},
+  {'RPUSH', ARGV[3], ''}, {'SREM', KEYS[9], ''},
+}) do
+  if not redis.acl_check_cmd(unpack(check)) then
+    return redis.error_reply('NOPERM this user may not run ' .. check[1] .. ' on ' .. check[2])
+  end
+end
+
+local function before(a, b)
+  local a_ms, a_seq = string.match(a, '(%d+)-(%d+)$')
+  local b_ms, b_seq = string.match(b, '(%d+)-(%d+)$')
+  if a_ms ~= b_ms then return tonumber(a_ms) < tonumber(b_ms) end
+  return tonumber(a_seq) < tonumber(b_seq)
+end
+
+local function join(name, reference)
+  local lane = ARGV[3] .. name
+  local at = 0
+  while true do
+    local id = redis.call('LINDEX', lane, at)
+    if not id then
+      redis.call('RPUSH', lane, reference)
+      return
+    end
+    if string.sub(id, 1, 1) ~= 'd' or before(reference, id) then
+      redis.call('LINSERT', lane, 'BEFORE', id, reference)
+      return
+    end
+    at = at + 1
+  end
+end
+
+for at = 6, #ARGV, 3 do
+  local request, letter, subject = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  redis.call('LREM', KEYS[8], 1, request)
+  local found = letter ~= '' and redis.call('XRANGE', KEYS[6], letter, letter)[1]
+  if found and redis.call('HSETNX', KEYS[2], 'again:' .. letter, '1') == 1 then
+    local entry = '0-0'
+    for field = 1, #found[2], 2 do
+      if found[2][field] == 'entry' then entry = found[2][field + 1] end
+    end
+    local reference = 'd' .. letter .. ':' .. entry
+    local name = subject
+    if ARGV[5] == '1' then name = redis.call('HGET', KEYS[7], subject) or reference end
+    if redis.call('HEXISTS', KEYS[3], name) == 1 then
+      join(name, reference)
+    else
+      redis.call('HSET', KEYS[3], name, reference .. ' 0 0  ')
+      redis.call('ZADD', KEYS[4], ARGV[4], name)
+      if ARGV[5] == '1' then
+        redis.call('HSET', KEYS[7], subject, name)
+        redis.call('SADD', ARGV[3] .. name .. '\n', subject)
+      end
+    end
+  end
+end
+if redis.call('EXISTS', KEYS[8]) == 0 then redis.call('SREM', KEYS[9], ARGV[2]) end
+return {'OK'}
