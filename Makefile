@@ -64,6 +64,7 @@ wheel: $(DAEMON)  ## build dist/*.whl
 docs: $(DAEMON)  ## write the generated documents again
 	$(BIN)/python -m bridge.settings > docs/configuration.md
 	$(BIN)/python -m bridge.sources docs/operations.md
+	$(BIN)/python -m bridge.delivery docs/operations.md
 	$(BIN)/python -m bridge.normalize > docs/events.md
 
 clean:  ## remove what the targets above made

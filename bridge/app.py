@@ -12,24 +12,21 @@ import uvloop
 
 from bridge.backoff import Pace
 from bridge.consume import consume
-from bridge.deliver import Delivery
+from bridge.destinations import Around, workers_of
 from bridge.errors import ConfigurationError, Problem
 from bridge.event import State
 from bridge.facts import BridgeStarted, BridgeStopped, BridgeStopping, ListenerUnavailable
 from bridge.http_api import HttpApi, Readiness
-from bridge.http_client import Guard, HttpClient
+from bridge.http_client import HttpClient
 from bridge.ingest import ingest
-from bridge.lane import Limits
 from bridge.observe import Observer
 from bridge.redis_log import RedisLog
-from bridge.settings import AnyAccount, AnySource, Destination, EventWait, Settings, Sse
-from bridge.signing import key_of
+from bridge.settings import AnyAccount, AnySource, EventWait, Settings, Sse
 from bridge.sources.account import Account
 from bridge.spool import Spool
 from bridge.stop import Stop
 from bridge.subscriptions import subscription_of
 from bridge.supervisor import Phase, Supervisor, Worker
-from bridge.webhook import Endpoint, Webhook, type_filter
 from bridge.wiring import account_of, embedded_of, log_options, server_of
 
 
@@ -78,8 +75,10 @@ class App:
         for name, loop in self.log.workers().items():
             self._supervisor.start(Worker(name, loop, Phase.LAST))
         # destinations first: a new one's group has to be there before the first event
+        around = Around(self.log, self.settings.http, self.observe, self._supervisor.spawn, self.stop)
         for name, destination in self.settings.destinations.items():
-            await self._destination(stack, name, destination)
+            for worker in await workers_of(name, destination, around, stack):
+                self._supervisor.start(worker)
         accounts = {name: await self._account(stack, name, account) for name, account in self.settings.accounts.items()}
         for name, source in self.settings.sources.items():
             self._supervisor.start(await self._source(stack, name, source, accounts, spool))
@@ -112,20 +111,6 @@ class App:
         return Worker(
             f"source {name}", lambda: ingest(subscription, log, pace, observe=observe, stop=stop), Phase.CUT
         )  # fmt: skip
-
-    async def _destination(self, stack: contextlib.AsyncExitStack, name: str, destination: Destination) -> None:
-        guard = Guard(tuple(destination.allow_networks))
-        client = await stack.enter_async_context(HttpClient(guard=guard))
-        keys = tuple(key_of(secret.get_secret_value()) for secret in destination.secrets)
-        endpoint = Endpoint(name, destination.url, keys, destination.timeout, destination.max_in_flight)
-        send = Webhook(endpoint, client, self.observe)
-        limits = Limits(destination.max_in_flight, destination.max_attempts, tuple(destination.retry_schedule))
-        for partition, lanes in enumerate(self.log.lanes(name, destination.from_)):
-            delivery = Delivery(
-                name, lanes, send, type_filter(destination.types), limits,
-                spawn=self._supervisor.spawn, observe=self.observe, stop=self.stop,
-            )  # fmt: skip
-            self._supervisor.start(Worker(f"deliver {name} {partition}", delivery.run, Phase.FINISH))
 
     async def _listen(self) -> None:
         address = self.settings.http.address

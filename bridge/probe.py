@@ -6,16 +6,31 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bridge.delivery.template import Template
+from bridge.dial import Tls, connect
 from bridge.embedded import server_binary
 from bridge.errors import BridgeError, LogUnavailable
-from bridge.http_client import Guard, HttpClient, connect
-from bridge.redis_log import ping
-from bridge.settings import AnyAccount, Destination, Settings, Sse
+from bridge.event import Entry
+from bridge.guard import Guard
+from bridge.http_client import HttpClient
+from bridge.redis_log import Server, ping
+from bridge.redis_log.fan_out import position_key
+from bridge.redis_log.link import Link
+from bridge.settings import AnyAccount, AnyDestination, RedisDestination, Settings, Sse, WebhookDestination
+from bridge.settings.addresses import shown_url
 from bridge.stop import within
+from bridge.target import proxy_from_environment
 from bridge.wiring import credentials_of, embedded_of, keys_of, server_of
 
 LONGEST = 10.0
 """Seconds that one thing may take; all are tried at once."""
+
+
+_MAY_FAN_OUT = """
+if not redis.acl_check_cmd('HSET', KEYS[1], 'position', '') then return 'run HSET on ' .. KEYS[1] end
+if not redis.acl_check_cmd('XADD', ARGV[1], '*', 'id', '') then return 'run XADD on ' .. ARGV[1] end
+return ''"""
+"""What the user may not do, or nothing. KEYS[1] is where the position is kept, ARGV[1] a stream such as all may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,10 @@ async def probe(settings: Settings) -> list[ProbeResult]:
         _tried("redis", _redis(settings)),
         *(_tried(f"accounts.{name}", _account(account)) for name, account in settings.accounts.items()),
         *(_tried(f"sources.{name}", _sse(each)) for name, each in settings.sources.items() if isinstance(each, Sse)),
-        *(_tried(f"destinations.{name}", _destination(each)) for name, each in settings.destinations.items()),
+        *(
+            _tried(f"destinations.{name}", _destination(name, each, settings.log.prefix))
+            for name, each in settings.destinations.items()
+        ),
     ]
     return await asyncio.gather(*tries)
 
@@ -90,7 +108,41 @@ async def _sse(source: Sse) -> _Found:
     return _Found(ok=status == 200, detail=f"answered {status}, {form}")
 
 
-async def _destination(destination: Destination) -> _Found:
-    """A connection and nothing sent over it: a request would be a delivery to somebody's hook."""
-    await connect(destination.url, Guard(tuple(destination.allow_networks)))
-    return _Found(ok=True, detail="took a connection" + (" with TLS" if destination.url.startswith("https:") else ""))
+async def _destination(name: str, destination: AnyDestination, prefix: str) -> _Found:
+    if isinstance(destination, RedisDestination):
+        return await _streams(name, destination, prefix)
+    return await _webhook(destination)
+
+
+async def _webhook(destination: WebhookDestination) -> _Found:
+    """A connection as an attempt makes it, and nothing over it: a request would be a delivery to somebody's hook."""
+    url, proxy = destination.url, destination.proxy
+    if proxy == "environment":
+        proxy = proxy_from_environment(url)
+    await connect(
+        url,
+        Guard(tuple(destination.allow_networks)),
+        plain=not destination.inside_only,
+        tls=Tls(**destination.tls.model_dump()),
+        proxy=proxy,
+    )
+    through = f" through the proxy {shown_url(proxy)}" if proxy else ""
+    return _Found(ok=True, detail=f"took a connection{through}" + (" with TLS" if url.startswith("https:") else ""))
+
+
+async def _streams(name: str, destination: RedisDestination, prefix: str) -> _Found:
+    """A script that asks what this user may do, and does none of it."""
+    password = destination.password
+    template = Template(destination.stream)
+    position = position_key(prefix, 0, name, template.tag(0))
+    stream = template.key(Entry("0-1", "", "type", "subject", b'{"source": "source"}'), 0)
+    server = Server(destination.url, password.get_secret_value() if password else None)
+    link = Link(server, position)
+    try:
+        await link.call("PING")
+        missing = await link.call("EVAL", _MAY_FAN_OUT, 1, position, stream)
+    finally:
+        await link.close()
+    if missing:
+        return _Found(ok=False, detail=f"NOPERM: this user may not {missing.decode()}")
+    return _Found(ok=True, detail=f"answered, and may write streams such as {stream}")

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from bridge.cli.check import check, examine
 from bridge.errors import ConfigurationError
-from bridge.settings import BctrlAccount, RunEventsStream, Settings, load, reference, shape
+from bridge.settings import BctrlAccount, RunEventsStream, Settings, WebhookDestination, load, reference, shape
 
 HOUSE = Path(__file__).parent.parent
 SECRET = "whsec_" + "c2VjcmV0" * 4
@@ -57,7 +57,9 @@ def test_the_shipped_file_loads(tmp_path: Path) -> None:
     settings = load(written(tmp_path, (HOUSE / "config/bridge.toml").read_text()), {})
     assert settings.accounts["bctrl"].api_key.get_secret_value() == "key-one"
     assert settings.accounts["anchor"].api_key.get_secret_value() == "key-two"
-    assert [secret.get_secret_value() for secret in settings.destinations["crm"].secrets] == [SECRET]
+    crm = settings.destinations["crm"]
+    assert isinstance(crm, WebhookDestination)
+    assert [secret.get_secret_value() for secret in crm.secrets] == [SECRET]
 
 
 def test_the_shipped_file_shows_every_default_truly(tmp_path: Path) -> None:
@@ -71,14 +73,15 @@ def test_the_shipped_file_shows_every_default_truly(tmp_path: Path) -> None:
 
 
 def test_the_shipped_file_explains_every_key() -> None:
-    """`config/bridge.toml` names every key of every table, in that table."""
-    tables = re.split(r"^\[", (HOUSE / "config/bridge.toml").read_text(), flags=re.MULTILINE)
+    """`config/bridge.toml` names every key of every table, in that table or where it says "as above"."""
+    schemes = {"webhook": "https:", "redis": "redis:"}
+    tables = re.split(r"^(?:# )?\[", (HOUSE / "config/bridge.toml").read_text(), flags=re.MULTILINE)
     for name, model in shape.TABLES.items():
         (text,) = [table for table in tables if table.startswith(f"{name}]")]
         assert not [key for key in shape.keys(model) if not re.search(rf"^#? ?{key} = ", text, re.MULTILINE)], name
     for name, entries in shape.ENTRIES.items():
         for tag, model in entries.models.items():
-            kind = f'{entries.tag} = "{tag}"' if tag else ""
+            kind = f'{entries.tag} = "{schemes.get(tag, tag)}'
             texts = [table for table in tables if table.startswith(f"{name}.") and kind in table]
             text = "".join([*texts, *(table for table in tables if table.startswith(f"{name}."))][:2])
             assert not [key for key in shape.keys(model) if not re.search(rf"^#? ?{key} = ", text, re.MULTILINE)], tag
@@ -215,7 +218,9 @@ def test_files_join_the_inline_secrets(tmp_path: Path) -> None:
         f'[destinations.d]\nurl = "https://h/"\nsecrets = ["{other}"]\nsecret_files = ["secrets/crm"]\n',
     )
     settings = load(file, {})
-    assert [secret.get_secret_value() for secret in settings.destinations["d"].secrets] == [other, SECRET]
+    hook = settings.destinations["d"]
+    assert isinstance(hook, WebhookDestination)
+    assert [secret.get_secret_value() for secret in hook.secrets] == [other, SECRET]
     assert settings.http.token is not None
     assert settings.redis.password is not None
     assert (settings.http.token.get_secret_value(), settings.redis.password.get_secret_value()) == (
@@ -361,7 +366,10 @@ _secret = {
     "sources.n.headers.X-Key": _visible.map("Bearer ".__add__),
     "sources.n.url": st.text("abcXYZ0189-._~", max_size=20).map(f"https://h/?{TELLTALE}".__add__),
     "destinations.d.secrets": _keys_of_hooks,
-    "destinations.d.url": st.text("abcXYZ0189-._~", max_size=20).map(f"https://h/?{TELLTALE}".__add__),
+    "destinations.d.url": st.text("abcXYZ0189-._~", max_size=20).map(f"https://u:{TELLTALE}@h/?{TELLTALE}".__add__),
+    "destinations.d.headers.X-Key": _visible.map("Bearer ".__add__),
+    "destinations.d.proxy": st.text("abcXYZ0189-._~", max_size=20).map(lambda word: f"http://u:{TELLTALE}{word}@h:1"),
+    "destinations.r.url": st.text("abcXYZ0189-._~", max_size=20).map(lambda word: f"redis://u:{TELLTALE}{word}@h/0"),
 }
 _fate = st.sampled_from(["right", "right", "misspelt", "broken", "environment"])
 
@@ -370,7 +378,12 @@ _fate = st.sampled_from(["right", "right", "misspelt", "broken", "environment"])
 @given(st.fixed_dictionaries({place: st.tuples(value, _fate) for place, value in _secret.items()}))
 def test_no_secret_is_ever_shown(secrets: dict[str, tuple[str, str]]) -> None:
     """Secrets stay out of representations, errors and check: in their place, misspelt, malformed, from anywhere."""
-    lines = ['accounts.a.provider = "bctrl"', 'sources.n.kind = "sse"', 'destinations.d.types = ["x"]']
+    lines = [
+        'accounts.a.provider = "bctrl"',
+        'sources.n.kind = "sse"',
+        'destinations.d.types = ["x"]',
+        'destinations.r.stream = "x"',
+    ]
     environ = {}
     for place, (value, fate) in secrets.items():
         given_value = value + "\t\u00e9" if fate == "broken" else value

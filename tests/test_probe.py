@@ -18,11 +18,12 @@ from aiohttp import web
 from command import Command
 from servers import RedisServer, free_port
 
+from bridge.dial import Tls, connect
 from bridge.embedded import EmbeddedServer
 from bridge.errors import HttpError
-from bridge.http_client import Guard, connect
+from bridge.guard import Guard
 from bridge.probe import ProbeResult, probe
-from bridge.settings import load
+from bridge.settings import Settings, load
 
 SECRET = "whsec_Zm9yIHRoZSB0ZXN0cyBvbmx5LCBub3Qgc2VjcmV0ISE="
 PASSWORD, KEY, QUERY = "hunter2-redis", "hunter2-key", "hunter2-query"
@@ -198,6 +199,48 @@ async def test_destination_that_is_not_there(tmp_path: Path) -> None:
     assert QUERY not in str(found)
 
 
+def changed(settings: Settings, **keys: object) -> Settings:
+    """The same configuration with other values for the destination `d`, which a file could get only from a name."""
+    destination = settings.destinations["d"].model_copy(update=keys)
+    return settings.model_copy(update={"destinations": {"d": destination}})
+
+
+@pytest.mark.parametrize(
+    ("url", "networks", "said"),
+    [
+        ("http://127.0.0.1:1/", (), "127.0.0.1 is not a public address"),
+        ("https://10.0.0.1/", ("127.0.0.0/8",), "10.0.0.1 is not a public address"),
+        ("http://93.184.215.14/", ("127.0.0.0/8",), "plain http may not go to 93.184.215.14"),
+    ],
+)
+async def test_an_address_that_the_guard_refuses_is_named(
+    tmp_path: Path, url: str, networks: tuple[str, ...], said: str
+) -> None:
+    """What a name may turn out to mean is told with its address, as an attempt would find it."""
+    (tmp_path / "bridge.toml").write_text(destination("http://127.0.0.1:1/", "127.0.0.0/8"))
+    settings = load(tmp_path / "bridge.toml", {})
+    tried = await probe(changed(settings, url=url, allow_networks=tuple(map(ip_network, networks))))
+    (found,) = [each for each in tried if each.target == "destinations.d"]
+    assert not found.ok
+    assert said in found.detail
+
+
+@pytest.mark.parametrize("asked", ["", "environment"])
+async def test_destination_behind_a_proxy(tmp_path: Path, asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is what a connection is made to, whether the configuration names it or the environment does."""
+    async with listener() as (port, heard):
+        proxy = f"http://user:{PASSWORD}@127.0.0.1:{port}"
+        monkeypatch.setenv("http_proxy", proxy)
+        there = destination("http://127.0.0.1:1/", "127.0.0.0/8")
+        found = (await tried(tmp_path, f'{there}proxy = "{asked or proxy}"'))["destinations.d"]
+        assert found.ok, found
+        assert f"through the proxy http://127.0.0.1:{port}" in found.detail
+        assert PASSWORD not in found.detail
+        unasked = (await tried(tmp_path, there))["destinations.d"]
+    assert not unasked.ok, "the environment is not looked at by itself"
+    assert heard[:1] == [b""]
+
+
 async def test_guard_refuses_before_a_connection() -> None:
     """What the address guard forbids for webhooks is not even connected to."""
     async with listener() as (port, heard):
@@ -220,7 +263,7 @@ def certificate() -> Iterator[Path]:
         yield made
 
 
-async def test_tls_is_part_of_the_connection(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tls_is_part_of_the_connection(certificate: Path) -> None:
     """For https the certificate is checked as for a delivery; one that is trusted makes the connection good."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
@@ -228,8 +271,68 @@ async def test_tls_is_part_of_the_connection(certificate: Path, monkeypatch: pyt
     async with listener(context) as (port, _):
         with pytest.raises(HttpError, match="CERTIFICATE_VERIFY_FAILED"):
             await connect(f"https://127.0.0.1:{port}/", guard)
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        await connect(f"https://127.0.0.1:{port}/", guard)
+        await connect(f"https://127.0.0.1:{port}/", guard, tls=Tls(ca_file=str(certificate)))
+
+
+async def test_destination_with_certificates_of_its_own(certificate: Path, tmp_path: Path) -> None:
+    """The destination's own authorities are trusted, and its certificate is shown to a receiver that asks for one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.load_verify_locations(certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # of 1.3 a client hears of the refusal only after the handshake
+    async with listener(context) as (port, _):
+        there = destination(f"https://127.0.0.1:{port}/", "127.0.0.0/8")
+        said = {}
+        for keys in ("", "ca_file", "ca_file cert_file"):
+            tls = "".join(f'tls.{key} = "{certificate}"\n' for key in keys.split())
+            said[keys] = (await tried(tmp_path, f"{there}{tls}"))["destinations.d"]
+    assert [found.ok for found in said.values()] == [False, False, True], said
+    assert "CERTIFICATE_VERIFY_FAILED" in said[""].detail
+    assert said["ca_file cert_file"].detail.startswith("took a connection with TLS (")
+
+
+def streams(server: RedisServer, user: str = "", template: str = "runs:{subject}") -> str:
+    """A destination that writes streams to this server, whose user is given as in a URL."""
+    return f'[destinations.d]\nurl = "{server.url.replace("://", f"://{user}")}"\nstream = "{template}"\n'
+
+
+async def test_a_redis_that_streams_are_written_to(tmp_path: Path, server: RedisServer) -> None:
+    """A Redis that takes the streams is told with the name of one, and nothing is written to it."""
+    found = (await tried(tmp_path, streams(server)))["destinations.d"]
+    assert found.ok, found
+    assert "may write streams such as runs:subject" in found.detail
+    assert server.call("DBSIZE") == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "ok", "said"),
+    [
+        ("~runs:* ~bridge:*", True, "answered"),
+        ("~bridge:*", False, "NOPERM: this user may not run XADD on runs:subject"),
+        ("~runs:*", False, "NOPERM"),
+        ("~runs:* ~bridge:* -eval", False, "NOPERM"),
+    ],
+)
+async def test_a_redis_whose_user_may_not_write(
+    tmp_path: Path, server: RedisServer, keys: str, ok: bool, said: str
+) -> None:
+    """What the user may not do is told before the first event: the streams, the position, scripts."""
+    server.call("ACL", "SETUSER", "writer", "reset", "on", f">{PASSWORD}", "+@all", *keys.split())
+    try:
+        found = (await tried(tmp_path, streams(server, f"writer:{PASSWORD}@")))["destinations.d"]
+    finally:
+        server.call("ACL", "DELUSER", "writer")
+    assert (found.ok, said in found.detail) == (ok, True), found
+    assert PASSWORD not in str(found)
+
+
+async def test_a_redis_for_streams_that_is_not_there(tmp_path: Path) -> None:
+    """It is told without its password, and beside everything else that was tried."""
+    text = f'[destinations.d]\nurl = "redis://:{PASSWORD}@127.0.0.1:{free_port()}"\nstream = "runs:{{type}}"\n'
+    found = (await tried(tmp_path, text))["destinations.d"]
+    assert (found.ok, "CONNECTION" in found.detail) == (False, True)
+    assert PASSWORD not in str(found)
 
 
 async def test_all_at_once_and_bounded(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import typer
 from bridge.cli.check import check
 from bridge.cli.demo import demo
 from bridge.cli.emulator import emulator
+from bridge.cli.keys import keys
 from bridge.cli.run import run
 from bridge.cli.tail import tail
+from bridge.cli.verify import verify
 
 app = typer.Typer(
     name="runbridge",
@@ -27,5 +29,5 @@ def _help(command: Callable[..., None]) -> str:
     return cleandoc(command.__doc__ or "").replace("\\b\n", "\b\n")
 
 
-for _command in (run, check, demo, emulator, tail):
+for _command in (run, check, demo, emulator, tail, keys, verify):
     app.command(help=_help(_command))(_command)

@@ -18,11 +18,13 @@ from rich.text import Text
 
 from bridge.errors import ConfigurationError, Problem
 from bridge.settings import (
+    AnyDestination,
     AnySource,
     EventsStream,
     EventWait,
     InvocationWait,
     OperationWait,
+    RedisDestination,
     RunEventsStream,
     RunEventsWait,
     RunStream,
@@ -92,7 +94,7 @@ def check(
     r"""Name every mistake of a configuration file, all at once, each with its key.
 
     With --connect it also tries Redis, asks each account's base URL and each stream without an account, and opens a
-    connection to each destination, over which it sends nothing. Changes nothing anywhere.
+    connection to each webhook, over which it sends nothing. Changes nothing anywhere.
 
     \b
       runbridge check -c bridge.toml
@@ -144,9 +146,7 @@ def _rows(settings: Settings) -> Iterator[Row]:
         access = f"headers: {len(source.headers)} set" if isinstance(source, Sse) else f"account: {source.account}"
         yield Row("source", name, _selected(source), f"{source.kind}, {access}")
     for name, destination in settings.destinations.items():
-        types = ", ".join(destination.types) or "all"
-        details = f"secrets: {len(destination.secrets)} set, types: {types}"
-        yield Row("destination", name, shown_url(destination.url), details)
+        yield Row("destination", name, destination.address, f"{_form(destination)}, {_wanted(destination)}")
 
 
 def _set(secret: object) -> str:
@@ -167,6 +167,20 @@ def _selected(source: AnySource) -> str:
             return " ".join(["the whole account", *_filters(source)])
         case Sse():
             return shown_url(source.url)
+
+
+def _form(destination: AnyDestination) -> str:
+    if isinstance(destination, RedisDestination):
+        return f"stream: {destination.stream}"
+    headers = f", headers: {len(destination.headers)} set" if destination.headers else ""
+    return f"{destination.format}, secrets: {len(destination.secrets)} set{headers}"
+
+
+def _wanted(destination: AnyDestination) -> str:
+    """What reaches a destination: `types: a, b`, and whatever else narrows it."""
+    parts = {"types": ", ".join(destination.types) or "all", "subjects": ", ".join(destination.subjects)}
+    parts |= {"sources": ", ".join(destination.sources), "filter": destination.filter}
+    return ", ".join(f"{name}: {value}" for name, value in parts.items() if value)
 
 
 _FILTERS = (

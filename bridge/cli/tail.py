@@ -127,12 +127,12 @@ class Wanted:
         cls, settings: "Settings", types: Sequence[str], subjects: Sequence[str], sources: Sequence[str]
     ) -> "Wanted":
         """From the command's options; a source may be named as in the configuration."""
+        from bridge.delivery.filter import Filter  # noqa: PLC0415  # as above
         from bridge.subscriptions import resource_of  # noqa: PLC0415
-        from bridge.webhook import type_filter  # noqa: PLC0415  # as above
 
         named = [resource_of(settings, source) for source in sources if source in settings.sources]
         ends = ["/" + source.strip("/") for source in sources]
-        return cls(type_filter(types), frozenset(subjects), (*named, *sources, *ends))
+        return cls(Filter(types).type, frozenset(subjects), (*named, *sources, *ends))
 
     def __call__(self, entry: Entry) -> bool:
         """Whether this entry is one of them."""

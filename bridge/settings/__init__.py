@@ -1,7 +1,7 @@
 """Reads file and environment, once, into frozen values. Refuses a configuration with any mistake in it.
 
-`load` is all there is to call; `schema` and `sources` have the keys, `python -m bridge.settings` prints their
-reference.
+`load` is all there is to call; `schema`, `sources` and `destinations` have the keys, `python -m bridge.settings`
+prints their reference.
 """
 
 import re
@@ -13,13 +13,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from bridge.errors import ConfigurationError, Problem
-from bridge.settings import environment, files, problems, rules, shape
+from bridge.settings import certificates, environment, files, problems, rules, shape
+from bridge.settings.destinations import AnyDestination, Destination, Exponential, RedisDestination, WebhookDestination
 from bridge.settings.schema import (
     Account,
     AnchorAccount,
     AnyAccount,
     BctrlAccount,
-    Destination,
     Http,
     Log,
     Logging,
@@ -46,23 +46,27 @@ __all__ = [
     "AccountSource",
     "AnchorAccount",
     "AnyAccount",
+    "AnyDestination",
     "AnySource",
     "BctrlAccount",
     "Destination",
     "EventWait",
     "EventsStream",
+    "Exponential",
     "Http",
     "InvocationWait",
     "Log",
     "Logging",
     "OperationWait",
     "Redis",
+    "RedisDestination",
     "RunEventsStream",
     "RunEventsWait",
     "RunStream",
     "Settings",
     "Source",
     "Sse",
+    "WebhookDestination",
     "load",
 ]
 
@@ -83,6 +87,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     overlay.over(tables)
     files.resolve_paths(tables, base)
     found = [*overlay.findings, *_unknown(tables), *rules.findings(tables), *files.read_secrets(tables, base)]
+    found += certificates.findings(tables)
     settings, refused = _validated(tables)
     found += refused
     if settings is None or found:

@@ -8,15 +8,18 @@ import re
 import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from bridge.http_client import Network, forbidden
+from bridge.guard import Network, forbidden
 
 Address = IPv4Address | IPv6Address
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _LEGACY_IPV4 = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(\.(0[xX][0-9a-fA-F]+|[0-9]+)){0,3}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNSAFE = re.compile(r"[^\x21-\x7e]|\\")
+PROXY_FORM = 'a URL such as "http://proxy.example:3128", "environment", or "" for none'
+
 _LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 
@@ -64,18 +67,21 @@ def _ipv6(host: str) -> None:
         raise ValueError("has no IPv6 address between its brackets") from None
 
 
-def web_url(text: str) -> SplitResult:
-    """Takes an `http` or `https` URL without user, password and fragment apart.
+def web_url(text: str, schemes: tuple[str, ...] = ("https", "http"), *, user: bool = False) -> SplitResult:
+    """Takes an `http` or `https` URL without fragment apart; with user and password only where `user` allows them.
 
     Raises:
         ValueError: something else, or a port of 0.
     """
-    parts = split(text, ("https", "http"))
-    if "@" in parts.netloc:
+    parts = split(text, schemes)
+    given, at, host = parts.netloc.rpartition("@")
+    if at and not user:
         raise ValueError("has a user or password in it; remove them")
+    if "@" in given or ":" in unquote(given.partition(":")[0]) or _CONTROL.search(unquote(given)):
+        raise ValueError("has a user or password with a character that they can't have; write an @ in them as %40")
     if "#" in text:
         raise ValueError("has a fragment (#...); remove it")
-    _, port = host_and_port(parts.netloc)
+    _, port = host_and_port(host)
     if port == 0:
         raise ValueError("has port 0; expected 1 to 65535")
     return parts
@@ -98,7 +104,7 @@ def base_url(text: str) -> str:
 
 
 def destination_url(text: str) -> str:
-    """Returns a webhook's URL as it is.
+    """Returns a stream's URL as it is.
 
     Raises:
         ValueError: not http(s), or one with a user or fragment.
@@ -107,10 +113,55 @@ def destination_url(text: str) -> str:
     return text
 
 
+def webhook_url(text: str) -> str:
+    """Returns a webhook's URL as it is; a user and password may be in it.
+
+    Raises:
+        ValueError: not http(s), or one with a fragment.
+    """
+    if text.partition("://")[0] not in {"http", "https"}:
+        raise ValueError(
+            "expected a URL that starts with https:// or http:// for a webhook, or with redis://, rediss://, unix:// "
+            "or redis+sentinel:// for a stream"
+        )
+    web_url(text, user=True)
+    return text
+
+
+def public_url(text: str) -> str:
+    """Returns where others reach the bridge, without a closing slash, or the empty text.
+
+    Raises:
+        ValueError: not http(s), or one with a user, query or fragment.
+    """
+    if text and "?" in text:
+        raise ValueError("has a query (?...); remove it")
+    if text:
+        web_url(text)
+    return text.rstrip("/")
+
+
+def proxy(text: str) -> str:
+    """Returns a proxy's URL, `environment`, or the empty text for none.
+
+    Raises:
+        ValueError: something else, or a URL without port or with a path.
+    """
+    if text in {"", "environment"}:
+        return text
+    if text.partition("://")[0] != "http":
+        raise ValueError(f"expected {PROXY_FORM}")
+    parts = web_url(text, ("http",), user=True)
+    if parts.port is None or parts.path not in {"", "/"} or "?" in text:
+        raise ValueError(f"has no port, or something behind it; expected {PROXY_FORM}")
+    return text
+
+
 def shown_url(text: str) -> str:
-    """Returns a destination's URL without its query, which may hold a token, for people to read."""
+    """Returns a URL without user, password and query, which may hold a token, for people to read."""
     parts = urlsplit(text)
-    return f"{parts.scheme}://{parts.netloc}{parts.path}{'?...' if parts.query else ''}"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}{'?...' if parts.query else ''}"
 
 
 def listen(text: str) -> str:
@@ -168,8 +219,22 @@ def blocked(host: str, allowed: Sequence[Network]) -> tuple[Address, ...]:
 
     Empty for DNS names: they are judged when the socket is made.
     """
+    meant = _meant(host)
+    return meant if all(forbidden(str(one), allowed) for one in meant) else ()
+
+
+def inside(host: str, allowed: Sequence[Network]) -> bool:
+    """Whether plain http may go to a host: an address of it is in `allowed`.
+
+    For DNS names, whether there are such networks: each of their addresses is judged when the socket is made.
+    """
+    meant = _meant(host)
+    return any(one in network for one in meant for network in allowed) if meant else bool(allowed)
+
+
+def _meant(host: str) -> tuple[Address, ...]:
+    """The addresses that a host spells out."""
     address = literal(host)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    meant = (address,) if address else _LOOPBACK if is_localhost(host) else ()
-    return meant if all(forbidden(str(one), allowed) for one in meant) else ()
+    return (address,) if address else _LOOPBACK if is_localhost(host) else ()

@@ -2,14 +2,15 @@
 
 `BRIDGE_GRACE` is `grace`, `BRIDGE_REDIS__URL` is `redis.url`, and `BRIDGE_ACCOUNTS__BCTRL_EU__API_KEY` belongs to
 the account `bctrl_eu` or `Bctrl-EU`: case doesn't matter, and `-`, `.` and `:` stand as `_` in a variable's name.
-`BRIDGE_SOURCES__NEWS__HEADERS__X_API_KEY` is the header `X-Api-Key` of the source `news`.
+`BRIDGE_SOURCES__NEWS__HEADERS__X_API_KEY` is the header `X-Api-Key` of the source `news`, and
+`BRIDGE_DESTINATIONS__CRM__BATCH__MAX_EVENTS` the key `max_events` of the table `batch` of the destination `crm`.
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -28,7 +29,10 @@ _SECRETS = frozenset({"api_key", "password", "token"})
 """Keys that have a `..._file` beside them, of which one is enough."""
 
 _HEADER = 4
-"""Parts of the path of a header: sources, id, `headers`, name."""
+"""Parts of the path of a header: the section, id, `headers`, name."""
+
+_TABLE_OR_VALUE = "retry_schedule"
+"""A key that has a table's form beside others; a variable for a key of the table sets them aside."""
 
 _BESIDE = {"headers": "header_files", "header_files": "headers"}
 
@@ -46,8 +50,9 @@ class Overlay:
     def add(self, variable: str, text: str, tables: dict[str, Any]) -> None:
         """Takes one variable in. Raises _NoKey."""
         path, info = _located(variable.upper().removeprefix(PREFIX).lower(), tables)
-        if path in self.values:
-            raise _NoKey(f"sets the same key as {shape.one_line(self.variables[path])}; remove one of them")
+        for taken in (path, path[:-1]):
+            if taken in self.values:
+                raise _NoKey(f"sets the same key as {shape.one_line(self.variables[taken])}; remove one of them")
         self.values[path] = _value(text, info)
         self.variables[path] = variable
 
@@ -58,6 +63,8 @@ class Overlay:
             self._displace_header(path, tables)
             here: Any = tables
             for name in above:
+                if name == _TABLE_OR_VALUE and isinstance(here, dict) and isinstance(here.get(name), str | list):
+                    here[name] = {}
                 here = here.setdefault(name, {}) if isinstance(here, dict) else None
             if isinstance(here, dict):
                 here[key] = value
@@ -128,9 +135,14 @@ def _located_entry(section: str, rest: str, tables: dict[str, Any]) -> tuple[sha
     if outer and inner in fields and inner in _BESIDE:
         name = _entry(section, outer, tables)
         return (section, name, inner, _header(key, shape.table(shape.table(tables, section), name))), fields[inner]
-    if key in _BESIDE and key in fields:
-        raise _NoKey(f"names a whole table; expected {PREFIX}{section.upper()}__NAME__{key.upper()}__HEADER")
+    model = shape.inner(fields[inner]) if outer and inner in fields else None
+    if model is not None:
+        key, info = _field(key, shape.keys(model))
+        return (section, _entry(section, outer, tables), inner, key), info
     key, info = _field(key, fields)
+    if key in _BESIDE or info.annotation is shape.inner(info):
+        last = "HEADER" if key in _BESIDE else "KEY"
+        raise _NoKey(f"names a whole table; expected {PREFIX}{section.upper()}__NAME__{key.upper()}__{last}")
     return (section, _entry(section, entry, tables), key), info
 
 
@@ -162,13 +174,21 @@ def _folded(name: str) -> str:
 
 def _value(text: str, info: FieldInfo) -> object:
     """The value as TOML would have given it: a list for a list, a number for a number, else the text."""
-    if get_origin(info.annotation) is tuple:
+    word = text.strip().lower()
+    if get_origin(info.annotation) is tuple or (_is_schedule(info) and not word.isalpha()):
         return _list(text)
+    if info.annotation is bool and word in {"true", "false"}:
+        return word == "true"
     if info.annotation in {int, float} and _NUMBER.fullmatch(text.strip().replace("_", "")):
         number = text.strip().replace("_", "")
         return float(number) if "." in number else int(number)
     _encodable(text)
     return text
+
+
+def _is_schedule(info: FieldInfo) -> bool:
+    """Whether a list is one form of the value among others, which are words."""
+    return any(get_origin(getattr(part, "__origin__", part)) is tuple for part in get_args(info.annotation))
 
 
 def _list(text: str) -> list[object]:

@@ -3,12 +3,13 @@
 import re
 import stat
 import tomllib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigurationError, Problem
-from bridge.settings import shape, texts
+from bridge.settings import headers, shape
+from bridge.settings.destinations import REDIS, WEBHOOK, kind_of
 from bridge.settings.redis_url import EMBEDDED
 from bridge.settings.shape import Finding
 
@@ -18,11 +19,11 @@ LARGEST_SECRET = 64 << 10
 UNREAD = "whsec_" + "A" * 32
 """Stands for a secret whose file can't be read, so that no more is said about it. Never leaves `load`."""
 
-_SECRET_LIKE = re.compile(r"whsec_|sk[-_]|(?i:bearer|basic) |eyJ|.*://|(?=[^/]*[0-9])[^/.]{16,}$", re.DOTALL)
+_SECRET_LIKE = re.compile(r"wh(?:sec|sk|pk)_|sk[-_]|(?i:bearer|basic) |eyJ|.*://|(?=[^/]*[0-9])[^/.]{16,}$", re.DOTALL)
 """A webhook secret, a usual form of API key or header, a JSON Web Token, a URL, or a long word with a digit in it."""
 
 
-class _Unreadable(Exception):  # a reason on its way to a Finding, never seen outside
+class Unreadable(Exception):  # a reason on its way to a Finding, never seen outside the settings
     """Why a file can't be used, to follow its path."""
 
 
@@ -34,9 +35,9 @@ def document(path: Path) -> dict[str, Any]:
     """
     text = ""
     try:
-        text = _text(path, LARGEST_CONFIGURATION)
+        text = text_in(path, LARGEST_CONFIGURATION)
         return tomllib.loads(text)
-    except _Unreadable as error:
+    except Unreadable as error:
         problem = Problem("", f"the configuration file {_line(path)} {error}")
     except RecursionError:
         problem = Problem("", f"{_line(path)} nests its values too deeply")
@@ -48,7 +49,7 @@ def document(path: Path) -> dict[str, Any]:
 
 
 def resolve_paths(tables: dict[str, Any], base: Path) -> None:
-    """Makes the directories that the configuration names absolute, from that of its file."""
+    """Makes the directories and TLS files that the configuration names absolute, from the directory of its file."""
     spool = tables.get("spool")
     if isinstance(spool, str) and spool and not spool.startswith("~"):
         tables["spool"] = str(base / spool)
@@ -58,16 +59,26 @@ def resolve_paths(tables: dict[str, Any], base: Path) -> None:
         path = url.removeprefix(EMBEDDED)
         if path.strip() and not path.startswith(("~", "//")):
             redis["url"] = f"{EMBEDDED}{base / path}"
+    for _, destination in shape.entries(tables, "destinations"):
+        tls = shape.table(destination, "tls")
+        for key in ("ca_file", "cert_file", "key_file"):
+            if _is_path(tls.get(key)):
+                tls[key] = str(base / tls[key])
 
 
 def read_secrets(tables: dict[str, Any], base: Path) -> Iterator[Finding]:
-    """Puts the content of every secret's file beside the key that names it; yields what can't be read."""
+    """Puts the content of every secret's file beside the key that names it; yields what can't be read.
+
+    Makes `secret_files` absolute, which are looked at again later: `bridge.secret_files`.
+    """
     for path, entry, key in _single(tables):
         named = entry.get(f"{key}_file")
         if isinstance(named, str) and key not in entry:
             entry[key] = yield from _secret((*path, f"{key}_file"), named, base)
     yield from _headers(tables, base)
     for name, entry in shape.entries(tables, "destinations"):
+        if kind_of(entry) != WEBHOOK:
+            continue
         inline, named = entry.get("secrets", []), entry.get("secret_files")
         if isinstance(inline, list) and isinstance(named, list):
             entry["secrets"] = list(inline)
@@ -75,24 +86,38 @@ def read_secrets(tables: dict[str, Any], base: Path) -> Iterator[Finding]:
                 if isinstance(text, str):
                     secret = yield from _secret(("destinations", name, "secret_files", at), text, base)
                     entry["secrets"].append(secret)
+            entry["secret_files"] = [str(base / text) if _is_path(text) else text for text in named]
+
+
+def _is_path(text: object) -> bool:
+    return isinstance(text, str) and text != "" and not text.startswith("~")
 
 
 def _headers(tables: dict[str, Any], base: Path) -> Iterator[Finding]:
-    for name, entry in shape.entries(tables, "sources"):
+    for path, entry, judge in _with_headers(tables):
         named, inline = shape.table(entry, "header_files"), entry.get("headers", {})
-        if shape.text_of(entry, "kind") != "sse" or not named or not isinstance(inline, dict):
+        if not named or not isinstance(inline, dict):
             continue
         entry["headers"] = dict(inline)
         for header, text in named.items():
-            if isinstance(text, str) and _is_header(header) and header not in inline:
-                secret = yield from _secret(("sources", name, "header_files", header), text, base)
+            if isinstance(text, str) and _is_header(header, judge) and header not in inline:
+                secret = yield from _secret((*path, "header_files", header), text, base)
                 entry["headers"][header] = secret
 
 
-def _is_header(name: str) -> bool:
+def _with_headers(tables: dict[str, Any]) -> Iterator[tuple[shape.Path, dict[str, Any], Callable[[str], str]]]:
+    for name, entry in shape.entries(tables, "sources"):
+        if shape.text_of(entry, "kind") == "sse":
+            yield ("sources", name), entry, headers.name
+    for name, entry in shape.entries(tables, "destinations"):
+        if kind_of(entry) == WEBHOOK:
+            yield ("destinations", name), entry, headers.webhook_name
+
+
+def _is_header(name: str, judge: Callable[[str], str]) -> bool:
     """Whether a header may be called this; if not, that is told already."""
     try:
-        return bool(texts.header_name(name))
+        return bool(judge(name))
     except ValueError:
         return False
 
@@ -102,16 +127,19 @@ def _single(tables: dict[str, Any]) -> Iterator[tuple[shape.Path, dict[str, Any]
     yield ("http",), shape.table(tables, "http"), "token"
     for name, entry in shape.entries(tables, "accounts"):
         yield ("accounts", name), entry, "api_key"
+    for name, entry in shape.entries(tables, "destinations"):
+        if kind_of(entry) == REDIS:
+            yield ("destinations", name), entry, "password"
 
 
 def _secret(path: shape.Path, named: str, base: Path) -> Generator[Finding, None, str]:
     """The content of a secret's file without the white space around it."""
     try:
-        content = _text(base / named, LARGEST_SECRET, regular=True).strip()
+        content = text_in(base / named, LARGEST_SECRET, regular=True).strip()
         if content:
             return content
         reason = "is empty"
-    except _Unreadable as error:
+    except Unreadable as error:
         reason = str(error)
     if _SECRET_LIKE.match(named):
         yield Finding(path, f"names a file that {reason}; if this is the secret itself, it belongs in another key")
@@ -120,23 +148,24 @@ def _secret(path: shape.Path, named: str, base: Path) -> Generator[Finding, None
     return UNREAD
 
 
-def _text(path: Path, largest: int, *, regular: bool = False) -> str:
+def text_in(path: Path, largest: int, *, regular: bool = False) -> str:
+    """Returns the text of a file of at most `largest` bytes; `regular` refuses pipes and devices. Raises Unreadable."""
     try:
         if regular and not stat.S_ISREG(path.stat().st_mode):  # a pipe could keep the start waiting for ever
-            raise _Unreadable("is not a regular file")
+            raise Unreadable("is not a regular file")
         with path.open("rb") as file:
             content = file.read(largest + 1)
         if len(content) > largest:
-            raise _Unreadable(f"is larger than {largest >> 10} KiB")
+            raise Unreadable(f"is larger than {largest >> 10} KiB")
         return content.decode("utf-8-sig")  # some editors start a file with a byte order mark
     except FileNotFoundError:
-        raise _Unreadable("does not exist") from None
+        raise Unreadable("does not exist") from None
     except OSError as error:
-        raise _Unreadable(f"can't be read: {(error.strerror or 'input/output error').lower()}") from None
+        raise Unreadable(f"can't be read: {(error.strerror or 'input/output error').lower()}") from None
     except UnicodeDecodeError:
-        raise _Unreadable("is not UTF-8 text") from None
+        raise Unreadable("is not UTF-8 text") from None
     except ValueError:  # a NUL in the path
-        raise _Unreadable("has a name that no file can have") from None
+        raise Unreadable("has a name that no file can have") from None
 
 
 def _line(path: Path) -> str:

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Discriminator, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bridge.settings.schema import Settings
-from bridge.settings.shape import ENTRIES, TABLES, Finding, Path, expected, keys, unknown_key
+from bridge.settings.shape import ENTRIES, TABLES, Finding, Path, expected, inner, keys, unknown_key
 
 _HEADER = 5
-"""Parts of the location of a header: sources, id, kind, `headers`, name."""
+"""Parts of the location of a header: the section, id, kind, `headers`, name."""
 
 
 def findings(error: ValidationError, document: dict[str, Any]) -> Iterator[Finding]:
@@ -26,7 +27,7 @@ def _finding(detail: ErrorDetails, document: dict[str, Any]) -> Finding:
     path, depth, fields = _place(location)
     key = str(path[min(depth, len(path) - 1)])
     if detail["type"] == "extra_forbidden":
-        return Finding(path, unknown_key(key, fields))
+        return Finding(path, unknown_key(key, fields, _kind(location) if depth == 2 else "here"))
     if detail["type"] == "value_error":
         return Finding(path, str(detail["ctx"]["error"]))
     if key not in fields:
@@ -35,19 +36,36 @@ def _finding(detail: ErrorDetails, document: dict[str, Any]) -> Finding:
     return Finding(path, f"{lead} {expected(fields[key], item=len(path) > depth + 1)}")
 
 
-def _place(location: Path) -> tuple[Path, int, dict[str, Any]]:
+def _place(location: Path) -> tuple[Path, int, dict[str, FieldInfo]]:
     """The key path of a model's location, where in it the key is, and the keys of its table (none for a table)."""
     section = str(location[0])
     if location[-1] == "[key]" and len(location) > _HEADER:  # the name in a table of headers, not its value
         location = location[:-1]
     if section in ENTRIES and len(location) > 2:
-        entries = ENTRIES[section]
-        if not entries.tag:
-            return location, 2, keys(entries.models[""])
-        return location[:2] + location[3:], 2, keys(entries.models[str(location[2])])  # [2] is the tag's value
+        if len(location) == 3:
+            return location[:2], 1, {}
+        return _within(location[:2] + location[3:], 2, keys(ENTRIES[section].models[str(location[2])]))
     if section in TABLES and len(location) > 1:
         return location, 1, keys(TABLES[section])
     return location, 0, {} if section in TABLES or section in ENTRIES else keys(Settings)
+
+
+def _within(path: Path, depth: int, fields: dict[str, FieldInfo]) -> tuple[Path, int, dict[str, FieldInfo]]:
+    """The same for a table within a table; where a value may also have another form, the form's name is left out."""
+    field = fields.get(str(path[depth]))
+    if field is None or len(path) == depth + 1:
+        return path, depth, fields
+    if any(isinstance(found, Discriminator) for found in field.metadata):
+        path = path[: depth + 1] + path[depth + 2 :]
+    model = inner(field)
+    if model is None or len(path) == depth + 1 or isinstance(path[depth + 1], int):
+        return path, depth, fields
+    return path, depth + 1, keys(model)
+
+
+def _kind(location: Path) -> str:
+    told = ENTRIES[str(location[0])].told
+    return f"of {told[str(location[2])]}" if told else "here"
 
 
 def _header(path: Path) -> str:

@@ -47,6 +47,17 @@ def redis_url(text: str) -> str:
     return text
 
 
+def stream_url(text: str) -> str:
+    """Returns the URL of a Redis that streams are written to.
+
+    Raises:
+        ValueError: none of the forms of `redis_url`, or `embedded:`, which is the server of another bridge.
+    """
+    if text.startswith(EMBEDDED):
+        raise ValueError(f"is a bridge's own server; name its socket instead, unix:///PATH/{SOCKET_NAME}")
+    return redis_url(text)
+
+
 def without_secrets(text: str) -> str:
     """Returns the URL without user, password and query, for people to read."""
     if text.startswith(EMBEDDED):

@@ -42,6 +42,7 @@ between its parts.
 | `BRIDGE_REDIS__URL` | `redis.url` |
 | `BRIDGE_ACCOUNTS__BCTRL__API_KEY` | `accounts.bctrl.api_key` |
 | `BRIDGE_SOURCES__NEWS__HEADERS__X_API_KEY` | `sources.news.headers.X-Api-Key` |
+| `BRIDGE_DESTINATIONS__CRM__BATCH__MAX_EVENTS` | `destinations.crm.batch.max_events` |
 | `BRIDGE_DESTINATIONS__CRM_EU__SECRETS` | `destinations.CRM-EU.secrets`, where the file has a `CRM-EU` |
 
 - Case doesn't matter. In the name of an account, source or destination, `-`, `.` and `:` stand as `_`. A name that
@@ -70,6 +71,23 @@ _TAIL = """## What has to fit together
 - `http.listen` on another address than this machine's own needs `http.token` or `http.token_file`.
 - A destination whose URL spells out an address that isn't public (`localhost`, `10.0.0.5`) has a network in
   `allow_networks` that holds it. What a name resolves to is judged at every connection.
+- The `url` of a webhook is https. Plain http needs `allow_networks`, and then goes only to addresses inside them,
+  public ones neither; or `allow_http = true`. To a name and through a `proxy`, it always needs `allow_http = true`.
+- A webhook has from 1 to 10 secrets, those of `secret_files` among them. A secret is `whsec_` and the base64 of 24 to
+  64 random bytes, or `whsk_` and that of an ed25519 key; `whpk_` is the public key, which receivers have.
+- A header of a webhook is given once, in whatever case, in `headers` or in `header_files`, and `Authorization` not
+  beside a user in `url`. These can't be given, since the bridge or the connection sets them: `Host`, `Content-*`,
+  `Date`, `Transfer-Encoding`, `Connection`, `Keep-Alive`, `Upgrade`, `TE`, `Trailer`, `Expect`, `Proxy-*`,
+  `HTTP2-Settings`, `Sec-WebSocket-*`, `webhook-*`, `ce-*`, `runbridge-*`.
+- `retry_schedule.longest` is not shorter than `retry_schedule.first`.
+- `batch` needs `format = "batched"`.
+- `format = "thin"` needs `http.public_url`, or an address in `http.listen` that isn't that of every interface: its
+  links lead to `GET /v1/events/<id>` there.
+- `tls` needs an https `url`, and `tls.key_file` needs `tls.cert_file`. The files are there and have PEM in them, the
+  key belongs to the certificate and has no passphrase.
+- A `stream` doesn't begin as the bridge's own keys do: with `log.prefix`, a colon and a brace. On a cluster, it begins
+  with a hash tag.
+- A password for Redis is given once: in `password`, in `password_file` or in `url`.
 - There is at least one source or one destination.
 """
 
@@ -88,13 +106,22 @@ def _sections() -> Iterator[str]:
         yield _section(f"`[{name}]`", inspect.getdoc(model) or "", shape.keys(model))
     for name, entries in shape.ENTRIES.items():
         for value, model in entries.models.items():
-            which = f' with `{entries.tag} = "{value}"`' if entries.tag else ""
+            which = f": {entries.told[value]}" if entries.told else f' with `{entries.tag} = "{value}"`'
             yield _section(f"`[{name}.NAME]`{which}", inspect.getdoc(model) or "", shape.keys(model))
 
 
 def _section(title: str, text: str, fields: Mapping[str, FieldInfo]) -> str:
-    rows = "".join(f"{_row(key, field, fields)}\n" for key, field in fields.items())
+    rows = "".join(f"{_row(key, field, fields)}\n" for key, field in _rows(fields))
     return f"## {title}\n\n{text}\n\n{_ROWS}{rows}"
+
+
+def _rows(fields: Mapping[str, FieldInfo]) -> Iterator[tuple[str, FieldInfo]]:
+    """The keys, those of a table within the table behind its own."""
+    for key, field in fields.items():
+        yield key, field
+        model = shape.inner(field)
+        if model is not None:
+            yield from ((f"{key}.{name}", part) for name, part in shape.keys(model).items())
 
 
 def _row(key: str, field: FieldInfo, fields: Mapping[str, FieldInfo]) -> str:
@@ -112,7 +139,7 @@ def _value(field: FieldInfo) -> str:
 def _default(key: str, field: FieldInfo, fields: Mapping[str, FieldInfo]) -> str:
     if field.is_required():
         return f"this or `{key}_file`" if f"{key}_file" in fields else "required"
-    if field.default is None:
+    if field.default is None or field.default_factory is not None:
         return ""
     return f"`{written_default(field)}`"
 

@@ -1,6 +1,7 @@
 """The keys of the configuration, as frozen values with their defaults. Reads no file and no environment.
 
-`docs/configuration.md` is made from it and from `sources`: the docstring below a key is its description there.
+`docs/configuration.md` is made from it, `sources` and `destinations`: the docstring below a key is its description
+there.
 """
 
 import logging
@@ -8,10 +9,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge.settings import addresses, forms
+from bridge.settings.destinations import REDIS, WEBHOOK, RedisDestination, WebhookDestination, kind_of
 from bridge.settings.redis_url import without_secrets
 from bridge.settings.section import Section
 from bridge.settings.sources import AnySource
@@ -62,6 +64,14 @@ class Http(Section):
     """What callers send as `Authorization: Bearer ...`."""
     token_file: forms.LocalPath | None = None
     """A file that holds the token."""
+    public_url: forms.PublicUrl = ""
+    """Where others reach this server: what the links of the format `thin` begin with. `http://` and `listen` when
+    empty."""
+
+    @property
+    def links(self) -> str:
+        """What links to this server begin with, without a closing slash; empty where it is off."""
+        return self.public_url or (f"http://{self.listen}" if self.listen else "")
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -114,32 +124,10 @@ class AnchorAccount(Account):
     """Where its API is. Plain http only to this machine."""
 
 
-class Destination(Section):
-    """One webhook. The table's name is the destination's id."""
-
-    url: forms.DestinationUrl = Field(repr=False)  # its path or query may hold a token
-    """Where events are posted to."""
-    secrets: forms.WebhookSecrets = ()
-    """Standard Webhooks secrets (`whsec_...`). All of them sign: two during a rotation."""
-    secret_files: forms.LocalPaths = ()
-    """Files that hold one secret each; they come after those of `secrets`. At least one secret in all."""
-    types: forms.Selectors = ()
-    """Only events whose type matches one of these globs, such as `ai.bctrl.run.*`; all when empty."""
-    allow_networks: forms.Networks = ()
-    """Networks that this destination may be in although they aren't public."""
-    max_attempts: forms.Attempts = 10
-    """Attempts for one event before it becomes a dead letter."""
-    timeout: forms.Timeout = 15.0
-    """How long one attempt may take."""
-    max_in_flight: forms.InFlight = 32
-    """Events that are under way at once. Those of one run always go one after the other."""
-    retry_schedule: forms.Schedule = ()
-    """Pauses between attempts; the last one repeats. When empty: 1 s, then four times the last, up to 12 h."""
-    from_: forms.Start = Field(default="start", alias="from")
-    """Where a new destination begins: at the `start` of the log, or with what arrives from `now` on."""
-
-
 AnyAccount = BctrlAccount | AnchorAccount
+_OneDestination = Annotated[
+    Annotated[WebhookDestination, Tag(WEBHOOK)] | Annotated[RedisDestination, Tag(REDIS)], Discriminator(kind_of)
+]
 
 
 class Settings(BaseSettings):
@@ -170,7 +158,7 @@ class Settings(BaseSettings):
     sources: Annotated[
         Mapping[str, Annotated[AnySource, Field(discriminator="kind")]], AfterValidator(MappingProxyType)
     ] = {}
-    destinations: Annotated[Mapping[str, Destination], AfterValidator(MappingProxyType)] = {}
+    destinations: Annotated[Mapping[str, _OneDestination], AfterValidator(MappingProxyType)] = {}
 
     @classmethod
     def settings_customise_sources(

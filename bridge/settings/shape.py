@@ -4,13 +4,13 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bridge.settings import forms, schema, sources
+from bridge.settings import destinations, forms, schema, sources
 from bridge.settings.section import Section
 
 Path = tuple[str | int, ...]
@@ -29,10 +29,14 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """A table of named tables: the key that tells their models apart ("" for none); models by its value."""
+    """A table of named tables: the key that tells their models apart; models by its value.
+
+    Where the key isn't the model's name itself, `told` says in words what it tells, by the model's name.
+    """
 
     tag: str
     models: Mapping[str, type[Section]]
+    told: Mapping[str, str] = field(default_factory=dict)
 
     def keys(self) -> dict[str, FieldInfo]:
         """The keys of all models together."""
@@ -60,7 +64,17 @@ ENTRIES: Mapping[str, Entries] = {
             "sse": sources.Sse,
         },
     ),
-    "destinations": Entries("", {"": schema.Destination}),
+    "destinations": Entries(
+        "url",
+        {
+            destinations.WEBHOOK: destinations.WebhookDestination,
+            destinations.REDIS: destinations.RedisDestination,
+        },
+        {
+            destinations.WEBHOOK: "a webhook (https:// or http://)",
+            destinations.REDIS: "a stream in Redis (redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://)",
+        },
+    ),
 }
 
 
@@ -92,6 +106,15 @@ def texts_of(entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
 def keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """The keys of a table by the name they have in the file, tables within it included."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+def inner(key: FieldInfo) -> type[Section] | None:
+    """The model of a table within a table, or None where a key's value is none; the other forms it has don't count."""
+    for part in (key.annotation, *get_args(key.annotation)):
+        model = get_args(part)[0] if get_origin(part) is Annotated else part
+        if isinstance(model, type) and issubclass(model, Section):
+            return model
+    return None
 
 
 def expected(field: FieldInfo, *, item: bool = False) -> str:
@@ -142,7 +165,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f'; did you mean "{one_line(near[0])}"?' if near else "."
 
 
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """What is said about a key that doesn't exist."""
+def unknown_key(key: str, known: Iterable[str], place: str = "here") -> str:
+    """What is said about a key that doesn't exist; `place` is what has the known ones, such as `of a webhook`."""
     names = list(known)
-    return f"there is no such key{nearest(key, names)} The keys here are: {', '.join(names)}."
+    return f"there is no such key{nearest(key, names)} The keys {place} are: {', '.join(names)}."

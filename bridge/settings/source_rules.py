@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from bridge.settings import addresses, texts, units
+from bridge.settings import addresses, given_once, texts, units
 from bridge.settings.schema import BctrlAccount, Settings
 from bridge.settings.shape import ENTRIES, Finding, Path, entries, keys, nearest, one_line, table, text_of, written
 from bridge.settings.sources import EventWait
@@ -116,7 +116,7 @@ def _times(path: Path, source: Tables) -> Iterator[Finding]:
 
 def _sse(path: Path, source: Tables) -> Iterator[Finding]:
     headers, files = table(source, "headers"), table(source, "header_files")
-    yield from _twice(path, headers, files)
+    yield from given_once.header(path, source)
     try:
         parts = addresses.web_url(text_of(source, "url"))
     except ValueError:
@@ -129,15 +129,6 @@ def _sse(path: Path, source: Tables) -> Iterator[Finding]:
     query = text_of(source, "cursor_query")
     if query and query in dict(parse_qsl(parts.query, keep_blank_values=True)):
         yield Finding((*path, "cursor_query"), "is in the query of url already; remove it there")
-
-
-def _twice(path: Path, headers: Tables, files: Tables) -> Iterator[Finding]:
-    """A header's name counts without regard to case (RFC 9110, section 5.1)."""
-    seen: dict[str, str] = {}
-    for key, name in [*(("headers", name) for name in headers), *(("header_files", name) for name in files)]:
-        first = seen.setdefault(name.lower(), written((key, name)))
-        if first != written((key, name)):
-            yield Finding((*path, key, name), f"is given twice, here and in {first}; remove one of them")
 
 
 def _doubles(tables: Tables) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Judges the texts that are neither numbers nor addresses: names, secrets, selectors, headers, times. Pure.
+"""Judges the texts that are neither numbers nor addresses: names, secrets, selectors, templates, times. Pure.
 
 No error here repeats the text: it may be a secret that was put in the wrong place.
 """
@@ -7,8 +7,11 @@ import re
 import unicodedata
 from datetime import datetime
 
-from bridge.signing import key_of
+from bridge.delivery.filter import MAX_GLOB, Filter, FilterError
+from bridge.delivery.template import Template
+from bridge.signing import signing_key
 
+SECRET_FORM = "whsec_ and the base64 of 24 to 64 random bytes, or whsk_ and that of an ed25519 key"  # noqa: S105  # words
 NAME_FORM = "1 to 128 letters, digits and . _ : -"
 TIME_FORM = 'a time such as "2026-10-03T00:00:00Z"'
 
@@ -17,15 +20,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 _ASCII = re.compile(r"[\x21-\x7e]{0,128}")
 _POINTER = re.compile(r"(/([^~/]|~[01])*)*")  # RFC 6901, section 3
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")  # a token of RFC 9110, section 5.6.2
-_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,4094}[\x21-\x7e])?")
-_OUR_HEADERS = frozenset({"accept", "accept-encoding", "cache-control", "last-event-id", "host", "content-length"})
-_HOP_BY_HOP = frozenset(  # RFC 9110, section 7.6.1; RFC 2616, section 13.5.1
-    {
-        "connection", "transfer-encoding", "keep-alive", "proxy-connection", "proxy-authenticate",
-        "proxy-authorization", "te", "trailer", "trailers", "upgrade", "expect", "http2-settings",
-    }
-)  # fmt: skip
+_FIELD = re.compile(r"\{\{|\}\}|(\{[^{}]*\})")
 
 
 def name(text: str) -> str:
@@ -134,29 +129,50 @@ def begin_or_time(value: object) -> str:
         raise ValueError(f'{error}; or one of "upstream", "start", "now"') from None
 
 
-def header_name(text: str) -> str:
-    """Returns the name of a header that may be added to a request (a token of RFC 9110).
+def start_or_time(value: object) -> str:
+    """Returns "start", "now" or a time. Raises ValueError as `time` does."""
+    if isinstance(value, str) and value in {"start", "now"}:
+        return value
+    try:
+        return time(value)
+    except ValueError as error:
+        raise ValueError(f'{error}; or one of "start", "now"') from None
+
+
+def glob(text: str) -> str:
+    """Returns a pattern for an attribute of events.
 
     Raises:
-        ValueError: no such name, or a header that the bridge or the connection sets itself.
+        ValueError: empty, over 1024 characters, or with control characters.
     """
-    if not _HEADER_NAME.fullmatch(text):
-        raise ValueError("is no header's name; expected letters, digits and - such as in X-Api-Key")
-    if text.lower() in _OUR_HEADERS | _HOP_BY_HOP:
-        raise ValueError("is a header that the bridge sets itself; remove it")
+    if not 1 <= len(text) <= MAX_GLOB:
+        raise ValueError(f"expected 1 to {MAX_GLOB} characters; leave the list empty for all")
+    return _visible(text)
+
+
+def expression(text: str) -> str:
+    """Returns a filter's expression, or the empty text for none.
+
+    Raises:
+        ValueError: it isn't one; says where, without the text.
+    """
+    try:
+        Filter(expression=text)
+    except FilterError as error:  # the lines behind the first one show the text
+        raise ValueError(str(error).partition("\n")[0]) from None
     return text
 
 
-def header_value(text: str) -> str:
-    """Returns the value of a header.
+def stream_template(text: str) -> str:
+    """Returns the template of a stream's key.
 
     Raises:
-        ValueError: empty, over 4096 characters, a space at an end, a line break, or a character outside ASCII.
+        ValueError: with a control character, nothing outside its fields, or what `Template` refuses.
     """
-    if not _HEADER_VALUE.fullmatch(text):
-        state = "has a space at an end or a character that no header can have, or is too long" if text else "is empty"
-        raise ValueError(f"{state}; expected 1 to 4096 visible ASCII characters, with spaces only between them")
-    return text
+    Template(text)
+    if not _FIELD.sub(lambda found: "" if found[1] else found[0], text).strip():
+        raise ValueError('has nothing outside its fields, and could be any key; begin it with a word: "runs:{subject}"')
+    return _visible(text)
 
 
 def local_path(text: str) -> str:
@@ -202,12 +218,14 @@ def webhook_secret(text: str) -> str:
     """Returns a Standard Webhooks secret.
 
     Raises:
-        ValueError: not `whsec_` and the base64 of 24 to 64 bytes.
+        ValueError: neither `whsec_` and the base64 of 24 to 64 bytes nor `whsk_` and that of an ed25519 key.
     """
+    if text.startswith("whpk_"):
+        raise ValueError("is the public key, which receivers verify with; expected the secret one, whsk_...")
     try:
-        key_of(text)
+        signing_key(text)
     except ValueError as error:
-        raise ValueError(f"{error}; expected whsec_ and the base64 of 24 to 64 random bytes") from None
+        raise ValueError(f"{error}; expected {SECRET_FORM}") from None
     return text
 
 
