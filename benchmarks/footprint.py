@@ -1,18 +1,14 @@
-"""What the daemon holds: idle, over many events, and how many webhooks it sends."""
+"""What the daemon holds: idle, with many idle sources, and over many events."""
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.daemon import STREAM, daemon
-from benchmarks.latency import said
-from benchmarks.processes import Valkey, python, wait_for
+from benchmarks.processes import Valkey, wait_for
 
 SETTLE = 5.0
 """Seconds before an idle daemon is looked at, and for which it is."""
-
-RUNS = 20
-"""Runs whose events are sent as webhooks."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +77,3 @@ def flat(upstream: str, directory: Path, *, events: int, early: int) -> Flat:
         wait_for(lambda: server.length >= events, f"{events} events; see {child.log}", 120, 0.05)
         last = child.usage()
     return Flat(events, first, last.resident, last.most)
-
-
-@dataclass(frozen=True)
-class Posts:
-    """Signed webhooks a second, and the daemon's CPU for one, in microseconds: the way into the log is part of it."""
-
-    per_second: float
-    cpu: float
-
-
-def webhooks(upstream: str, directory: Path, *, events: int) -> Posts:
-    """Several runs to one receiver on this machine: in order for each run, side by side over the runs."""
-    with Valkey(directory) as server, python("benchmarks.receiver", directory=directory) as receiver:
-        address = f"http://127.0.0.1:{receiver.line()}/"
-        runs = [f"burst-{events // RUNS}-330-{at}" for at in range(RUNS)]
-        with daemon(directory, upstream, server, *runs, webhook=address) as child:
-            wait_for(lambda: said(address)["count"] > 0, f"the first webhook; see {child.log}")
-            start, before, already = time.monotonic(), child.usage(), said(address)["count"]
-            wait_for(lambda: said(address)["count"] >= events, f"{events} webhooks; see {child.log}", 120, 0.05)
-            seconds, after = time.monotonic() - start, child.usage()
-    count = events - already
-    return Posts(count / seconds, (after.cpu - before.cpu) / count * 1e6)

@@ -3,13 +3,15 @@
 A process of its own: `python -m benchmarks.upstream` prints its port. The name of the run says what is played:
 
     /v1|v2/runs/burst-<events>-<bytes>/events/stream        as fast as it is read, from blocks made once
-    /v1|v2/runs/paced-<events>-<per second>/events/stream   one by one, with the time of writing in each
+    /v1|v2/runs/ready-<events>-<lanes>-<together>/events/stream
+                                                            the same with the ready-made events of `benchmarks.entries`
+    /v1|v2/runs/paced-<events>-<per second>/events/stream   one by one, each with a mark and its time of writing
     /v1|v2/runs/idle/events/stream                          a comment every five seconds
     /v1/runs/idle/events/wait                               no event, once `timeoutMs` is over
     /v1/runs/paced-<events>-<per second>/events/wait        one by one, each at its time or when it is asked for
     /v1/runs/<any>                                          a run that goes on
 
-A name may go on (`burst-1000-330-b`), for several runs of one kind.
+A name may go on (`burst-1000-330-b`, `paced-100-10-3`, where it is a number), for several runs of one kind.
 
 No response ends by itself: the reader goes when it has what it wants. The body has no length and no chunks.
 """
@@ -19,11 +21,14 @@ import json
 import socketserver
 import time
 
+from benchmarks.entries import Lanes, bodies
+from benchmarks.marks import mark
+
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 BLOCK = 400
 """Frames in one write of a burst."""
-SENT = "sentNs"
-"""Field of a paced event: `time.monotonic_ns()` (one clock for all processes of a machine) just before the write."""
+GOLDEN = 0.618034
+"""Multiples of it, without their whole part, lie evenly between 0 and 1 however many there are."""
 
 
 def event(index: int, run: str, **data: object) -> bytes:
@@ -62,6 +67,13 @@ def burst(events: int, size: int) -> list[bytes]:
     return [b"".join(parts[start : start + BLOCK]) for start in range(0, events, BLOCK)]
 
 
+@functools.cache
+def ready(events: int, lanes: int, together: int) -> list[bytes]:
+    """Blocks of frames of events that are CloudEvents already."""
+    parts = [frame(index, body) for index, body in enumerate(bodies(events, Lanes(lanes, together)))]
+    return [b"".join(parts[start : start + BLOCK]) for start in range(0, events, BLOCK)]
+
+
 class Reader(socketserver.StreamRequestHandler):
     """One connection."""
 
@@ -84,23 +96,25 @@ class Reader(socketserver.StreamRequestHandler):
         parts = path.partition("?")[0].split("/")
         kind, *numbers = parts[3].split("-")
         if parts[-1] == "wait":
-            self.wait(kind, numbers, json.loads(self.rfile.read(length)))
+            self.wait(parts[3], json.loads(self.rfile.read(length)))
             return True
         if parts[-1] != "stream":
             self.tell({"id": parts[3], "status": "active"})
             return True
         self.wfile.write(HEADERS)
         if kind == "burst":
-            for block in burst(*map(int, numbers[:2])):
-                self.wfile.write(block)
+            self.wfile.writelines(burst(*map(int, numbers[:2])))
+        elif kind == "ready":
+            self.wfile.writelines(ready(*map(int, numbers[:3])))
         elif kind == "paced":
-            self.play(*map(int, numbers[:2]))
+            self.play(parts[3], *map(int, numbers[:3]))
         while True:
             self.wfile.write(b": still here\n\n")
             time.sleep(5)
 
-    def wait(self, kind: str, numbers: list[str], asked: dict[str, object]) -> None:
+    def wait(self, run: str, asked: dict[str, object]) -> None:
         """One long-poll; the cursor is the number of the event that comes next, and the time of the first."""
+        kind, *numbers = run.split("-")
         if kind == "idle":
             time.sleep(asked["timeoutMs"] / 1000)
             return self.tell({"event": None, "cursor": None, "timedOut": True})
@@ -111,7 +125,7 @@ class Reader(socketserver.StreamRequestHandler):
             time.sleep(asked["timeoutMs"] / 1000)
             return self.tell({"event": None, "cursor": None, "timedOut": True})
         time.sleep(max(0.0, start + index / rate - time.monotonic()))
-        said = json.loads(event(index, f"paced-{events}-{rate}", **{SENT: time.monotonic_ns()}))
+        said = json.loads(event(index, run, mark=mark(run, index, time.monotonic_ns())))
         self.tell({"event": said, "cursor": f"{index + 1} {start}", "timedOut": False})
 
     def tell(self, said: object) -> None:
@@ -120,13 +134,13 @@ class Reader(socketserver.StreamRequestHandler):
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
         self.wfile.write(head + body)
 
-    def play(self, events: int, rate: int) -> None:
-        """`rate` events a second, each written by itself."""
-        run = f"paced-{events}-{rate}"
-        start = time.monotonic()
+    def play(self, run: str, events: int, rate: int, at: int = 0) -> None:
+        """`rate` events a second, each written by itself; several runs take turns instead of speaking all at once."""
+        now = time.monotonic()
+        start = now + (at * GOLDEN - now * rate) % 1 / rate
         for index in range(events):
             time.sleep(max(0.0, start + index / rate - time.monotonic()))
-            self.wfile.write(frame(index, event(index, run, **{SENT: time.monotonic_ns()})))
+            self.wfile.write(frame(index, event(index, run, mark=mark(run, index, time.monotonic_ns()))))
 
 
 class Server(socketserver.ThreadingTCPServer):

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from receiver import Receiver, status
 
+from bridge.dial import connect
 from bridge.errors import HttpError
 from bridge.event import Entry
 from bridge.facts import AttemptMade, Fact
-from bridge.http_client import Guard, HttpClient, connect, forbidden
+from bridge.guard import Guard, forbidden
+from bridge.http_client import HttpClient
 from bridge.lane import Delivered, Failed, Outcome
 from bridge.webhook import Endpoint, Webhook
 
