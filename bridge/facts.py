@@ -3,24 +3,21 @@
 The set is closed: a log event's name is the class name in dotted lower case, and there are no others.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):  # made three times as fast as a dataclass
     """Something that happened, worth a line or a counter."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceConnected(Fact):
+class SourceConnected(Fact, frozen=True):
     """The upstream accepted the subscription; shown once per change, not at every reconnection."""
 
     source: str
     cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SourceInterrupted(Fact):
+class SourceInterrupted(Fact, frozen=True):
     """A connection ended or failed; the source comes back after `delay` seconds."""
 
     source: str
@@ -29,8 +26,7 @@ class SourceInterrupted(Fact):
     progress: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFailed(Fact):
+class SourceFailed(Fact, frozen=True):
     """The upstream refuses this source; it is re-checked every `recheck` seconds."""
 
     source: str
@@ -38,39 +34,34 @@ class SourceFailed(Fact):
     recheck: float
 
 
-@dataclass(frozen=True, slots=True)
-class SourceEnded(Fact):
+class SourceEnded(Fact, frozen=True):
     """The run is over; the source will not be opened again."""
 
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFenced(Fact):
+class SourceFenced(Fact, frozen=True):
     """Somebody newer owns the source; it stops here."""
 
     source: str
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRewound(Fact):
+class SourceRewound(Fact, frozen=True):
     """The log stands elsewhere than this writer thought; the source goes on from there."""
 
     source: str
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReset(Fact):
+class SourceReset(Fact, frozen=True):
     """The source now names another resource than the stored cursor belongs to, which is therefore dropped."""
 
     source: str
     resource: str
 
 
-@dataclass(frozen=True, slots=True)
-class SourceGap(Fact):
+class SourceGap(Fact, frozen=True):
     """A stored cursor can't be used any more; `action` is what is done about it (`on_gap`)."""
 
     source: str
@@ -79,24 +70,21 @@ class SourceGap(Fact):
     action: str
 
 
-@dataclass(frozen=True, slots=True)
-class LossPossible(Fact):
+class LossPossible(Fact, frozen=True):
     """A consuming call ended without an answer, a stream without ids was connected to again, or a list has no end."""
 
     source: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordParked(Fact):
+class RecordParked(Fact, frozen=True):
     """A record could not be read; it is kept, with its bytes, in the parked stream."""
 
     source: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class BatchStored(Fact):
+class BatchStored(Fact, frozen=True):
     """One step of the log was committed. Counted, not logged."""
 
     source: str
@@ -106,53 +94,46 @@ class BatchStored(Fact):
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class SignalSpooled(Fact):
+class SignalSpooled(Fact, frozen=True):
     """A signal was written to the spool directory because it has to survive a restart."""
 
     source: str
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class SpoolFailed(Fact):
+class SpoolFailed(Fact, frozen=True):
     """The spool could not be written or read; a signal is then in memory only."""
 
     source: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SignalUnsaved(Fact):
+class SignalUnsaved(Fact, frozen=True):
     """A signal could not be stored before the bridge had to end: it is lost unless the upstream signals again."""
 
     source: str
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class LogBlocked(Fact):
+class LogBlocked(Fact, frozen=True):
     """Redis does not take writes for now; `code` is its word for it. Shown once per change."""
 
     code: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LogRestored(Fact):
+class LogRestored(Fact, frozen=True):
     """Redis takes writes again."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogTrimmed(Fact):
+class LogTrimmed(Fact, frozen=True):
     """Old entries were removed; `unsettled` of them had not been settled by some destination (`max_entries`)."""
 
     removed: int
     unsettled: int
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptMade(Fact):
+class AttemptMade(Fact, frozen=True):
     """One webhook request and what came of it."""
 
     destination: str
@@ -164,8 +145,7 @@ class AttemptMade(Fact):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class LaneHeld(Fact):
+class LaneHeld(Fact, frozen=True):
     """A subject waits at a destination because its first event is to be tried again after `delay` seconds."""
 
     destination: str
@@ -174,8 +154,7 @@ class LaneHeld(Fact):
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLettered(Fact):
+class DeadLettered(Fact, frozen=True):
     """An event was given up at a destination and kept among its dead letters."""
 
     destination: str
@@ -184,16 +163,14 @@ class DeadLettered(Fact):
     error: str
 
 
-@dataclass(frozen=True, slots=True)
-class EntriesMissing(Fact):
+class EntriesMissing(Fact, frozen=True):
     """Entries that a destination had not settled are no longer in the log."""
 
     destination: str
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryBlocked(Fact):
+class DeliveryBlocked(Fact, frozen=True):
     """The log, or a target that is a Redis, takes nothing for a destination; it goes on by itself once it does."""
 
     destination: str
@@ -201,8 +178,7 @@ class DeliveryBlocked(Fact):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationChanged(Fact):
+class DestinationChanged(Fact, frozen=True):
     """A destination as a whole: `what` is probing, recovered, failing (a warning), disabled or enabled.
 
     `failures` of the last `attempts` failed, the last with `reason` and `status`.
@@ -216,24 +192,54 @@ class DestinationChanged(Fact):
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class DestinationFenced(Fact):
+class DestinationFenced(Fact, frozen=True):
     """Somebody newer delivers to this destination; delivery stops here."""
 
     destination: str
     owner: str
 
 
-@dataclass(frozen=True, slots=True)
-class SecretRotated(Fact):
+class HandshakeAccepted(Fact, frozen=True):
+    """A receiver allows webhooks from here, `per_minute` at most if that is not None."""
+
+    destination: str
+    per_minute: int | None
+
+
+class HandshakeRefused(Fact, frozen=True):
+    """A receiver was asked and does not allow webhooks from here; nothing is sent until it does. Once a reason."""
+
+    destination: str
+    status: int | None
+    error: str
+
+
+class ReplayStarted(Fact, frozen=True):
+    """A replay of `events` entries goes on at a destination, or begins; `partition` is that of the log."""
+
+    destination: str
+    replay: str
+    partition: int
+    events: int
+
+
+class ReplayEnded(Fact, frozen=True):
+    """A replay has ended: `outcome` is done, cancelled, or taken over by another bridge."""
+
+    destination: str
+    replay: str
+    partition: int
+    outcome: str
+
+
+class SecretRotated(Fact, frozen=True):
     """The file of a signing secret holds another one, or a good one again: it signs from now on."""
 
     destination: str
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class SecretUnusable(Fact):
+class SecretUnusable(Fact, frozen=True):
     """The file of a signing secret can't be used any more; the secret that it held before goes on signing."""
 
     destination: str
@@ -241,16 +247,14 @@ class SecretUnusable(Fact):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutWritten(Fact):
+class FanOutWritten(Fact, frozen=True):
     """A batch is in the streams of a `redis://` destination. Counted, not logged."""
 
     destination: str
     events: int
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutRewound(Fact):
+class FanOutRewound(Fact, frozen=True):
     """A target stands at `position`, before the `confirmed` that it had: it gets what it lost from the log again."""
 
     destination: str
@@ -258,8 +262,7 @@ class FanOutRewound(Fact):
     confirmed: str
 
 
-@dataclass(frozen=True, slots=True)
-class FanOutAhead(Fact):
+class FanOutAhead(Fact, frozen=True):
     """A target is ahead of the log, which was emptied or put back; it goes on with what comes behind `end`."""
 
     destination: str
@@ -267,8 +270,7 @@ class FanOutAhead(Fact):
     end: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerRestarted(Fact):
+class WorkerRestarted(Fact, frozen=True):
     """A worker ended by an error it should not have had; it starts again after `delay` seconds."""
 
     worker: str
@@ -276,8 +278,7 @@ class WorkerRestarted(Fact):
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class BridgeStarted(Fact):
+class BridgeStarted(Fact, frozen=True):
     """The daemon is up."""
 
     version: str
@@ -286,22 +287,19 @@ class BridgeStarted(Fact):
     redis: str
 
 
-@dataclass(frozen=True, slots=True)
-class BridgeStopping(Fact):
+class BridgeStopping(Fact, frozen=True):
     """A stop was asked for; `grace` seconds remain to drain."""
 
     grace: float
 
 
-@dataclass(frozen=True, slots=True)
-class BridgeStopped(Fact):
+class BridgeStopped(Fact, frozen=True):
     """The daemon has ended; `drained` is False if the grace ran out."""
 
     drained: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerUnavailable(Fact):
+class ListenerUnavailable(Fact, frozen=True):
     """The default address for health and metrics is taken; the bridge goes on without them."""
 
     address: str

@@ -3,15 +3,22 @@
 A change is logged, its repetition is only counted. Secrets can't get here: no fact has a field for one.
 """
 
-import dataclasses
 import logging
+import math
 import re
 import sys
-from collections.abc import Callable
-from typing import Any
+from bisect import bisect_left
+from collections import Counter as Counted
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import Any, TypeVar
 
+import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from structlog.typing import EventDict
 
 from bridge import facts
@@ -38,6 +45,7 @@ LEVELS: dict[type[Fact], int] = {
     facts.DeliveryBlocked: logging.WARNING,
     facts.DestinationChanged: logging.WARNING,
     facts.DestinationFenced: logging.WARNING,
+    facts.HandshakeRefused: logging.ERROR,
     facts.FanOutRewound: logging.WARNING,
     facts.FanOutAhead: logging.WARNING,
     facts.SecretUnusable: logging.ERROR,
@@ -45,6 +53,11 @@ LEVELS: dict[type[Fact], int] = {
     facts.ListenerUnavailable: logging.WARNING,
 }
 """All others are logged at info; 0 is never logged."""
+
+STATES = {"recovered": 0, "enabled": 0, "probing": 1, "disabled": 2}
+"""What became of a destination -> its state as a number. A warning (`failing`) leaves it what it is."""
+
+Kind = TypeVar("Kind", Counter, Gauge)
 
 
 class _Level:
@@ -84,6 +97,46 @@ def _name_first(_logger: object, _method: str, line: EventDict) -> EventDict:
     return {key: line[key] for key in first if key in line} | {key: line[key] for key in line if key not in first}
 
 
+class Attempts(Collector):
+    """Webhook requests by destination and outcome, and how long they took. Counted and collected in one thread.
+
+    In plain numbers: with the library's own metrics an attempt costs 1.5 µs here, so 0.5 (measured).
+    """
+
+    BUCKETS = (0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0, 15.0, 60.0, math.inf)
+    """Seconds, up to and with each."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Counted[str], list[int], list[float]]] = {}
+        """Destination -> attempts by outcome, attempts by bucket, sum of seconds."""
+
+    def count(self, fact: facts.AttemptMade) -> None:
+        """One more."""
+        seen = self._seen.get(fact.destination)
+        if seen is None:
+            seen = self._seen[fact.destination] = Counted(), [0] * len(self.BUCKETS), [0.0]
+        outcomes, buckets, total = seen
+        outcomes[fact.outcome] += 1
+        buckets[bisect_left(self.BUCKETS, fact.seconds)] += 1
+        total[0] += fact.seconds
+
+    def collect(self) -> Iterator[Metric]:
+        """What was counted so far, for a scrape."""
+        attempts = CounterMetricFamily(
+            "runbridge_webhook_attempts", "Webhook requests.", labels=["destination", "outcome"]
+        )
+        seconds = HistogramMetricFamily(
+            "runbridge_webhook_attempt_seconds", "Time of one webhook request.", labels=["destination"]
+        )
+        bounds = [floatToGoString(bound) for bound in self.BUCKETS]
+        for destination, (outcomes, buckets, total) in self._seen.items():
+            for outcome, count in outcomes.items():
+                attempts.add_metric([destination, outcome], count)
+            seconds.add_metric([destination], list(zip(bounds, accumulate(buckets), strict=True)), total[0])
+        yield attempts
+        yield seconds
+
+
 class Observer:
     """The bridge's `observe`. `registry` holds its metrics."""
 
@@ -98,8 +151,15 @@ class Observer:
         self._parked = counter("parked", "Records parked because they could not be read.", "source")
         self._duplicates = counter("duplicates", "Events that the upstream sent again.", "source")
         self._reconnects = counter("source_interruptions", "Connections that ended or failed.", "source")
-        self._attempts = counter("webhook_attempts", "Webhook requests.", "destination", "outcome")
+        self._attempts = Attempts()
+        self.registry.register(self._attempts)
         self._changes = counter("destination_changes", "What became of a destination.", "destination", "what")
+        self._state = _children(
+            Gauge(
+                "runbridge_destination_state", "0 active, 1 probing, 2 disabled, since it last changed.",
+                ["destination"], registry=self.registry,
+            )
+        )  # fmt: skip
         self._dead = counter("webhook_dead_letters", "Events given up.", "destination")
         self._fan_out = counter("fan_out_events", "Events added to streams.", "destination")
         self._gaps = counter("source_gaps", "Stored cursors that could not be used any more.", "source")
@@ -112,8 +172,8 @@ class Observer:
         )  # fmt: skip
         self._counts: dict[type[Fact], Callable[[Any], object]] = {
             facts.BatchStored: self._count_batch,
-            facts.AttemptMade: lambda fact: self._attempts(fact.destination, fact.outcome).inc(),
-            facts.DestinationChanged: lambda fact: self._changes(fact.destination, fact.what).inc(),
+            facts.AttemptMade: self._attempts.count,
+            facts.DestinationChanged: self._count_change,
             facts.DeadLettered: lambda fact: self._dead(fact.destination).inc(),
             facts.FanOutWritten: lambda fact: self._fan_out(fact.destination).inc(fact.events),
             facts.SourceGap: lambda fact: self._gaps(fact.source).inc(),
@@ -156,21 +216,31 @@ class Observer:
         if fact.duplicates:
             self._duplicates(fact.source).inc(fact.duplicates)
 
+    def _count_change(self, fact: facts.DestinationChanged) -> None:
+        self._changes(fact.destination, fact.what).inc()
+        state = STATES.get(fact.what)
+        if state is not None:
+            self._state(fact.destination).set(state)
+
     def _counter(self, name: str, help_: str, *labels: str) -> Callable[..., Counter]:
-        """A counter whose children are kept: looking one up costs four times an increment (measured)."""
-        counter = Counter(f"runbridge_{name}", help_, labels, registry=self.registry)
-        children: dict[tuple[str, ...], Counter] = {}
+        return _children(Counter(f"runbridge_{name}", help_, labels, registry=self.registry))
 
-        def child(*values: str) -> Counter:
-            if values not in children:
-                children[values] = counter.labels(*values) if values else counter
-            return children[values]
 
-        return child
+def _children(metric: Kind) -> Callable[..., Kind]:
+    """A metric's children by their labels' values, kept: looking one up costs four times an increment (measured)."""
+    kept: dict[tuple[str, ...], Kind] = {}
+
+    def child(*values: str) -> Kind:
+        found = kept.get(values)
+        if found is None:
+            found = kept[values] = metric.labels(*values) if values else metric
+        return found
+
+    return child
 
 
 def _fields(fact: Fact) -> dict[str, object]:
-    fields = {field.name: getattr(fact, field.name) for field in dataclasses.fields(fact)}
+    fields = msgspec.structs.asdict(fact)
     if "event" in fields:
         fields["event_id"] = fields.pop("event")  # structlog's own name for the line's name
     error = fields.get("error")

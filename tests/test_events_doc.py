@@ -15,7 +15,7 @@ from bridge.event import Event, Parked
 from bridge.normalize import reference
 from bridge.normalize.any_event import AnyStream, Pointers
 from bridge.normalize.durable_work import TERMINAL, DurableWork, Noun
-from bridge.normalize.own import own_event
+from bridge.normalize.own import destination_event, own_event
 from bridge.normalize.run_event import AccountStream, RunStream
 from bridge.sse import Decoder
 
@@ -180,7 +180,7 @@ def test_every_attribute_and_every_source_has_its_place() -> None:
     rows = table("Attributes")
     names = {field.encode_name for field in msgspec.structs.fields(Event)}
     assert {row["attribute"].strip("`") for row in rows} | reference.EVERYWHERE == names
-    assert {*FIELDS, "`anchor.event.wait`", "the bridge's own", "attribute"} == set(rows[0])
+    assert {*FIELDS, *reference.MADE, "attribute"} == set(rows[0])
     assert all(f"`{name}`" in PAGE.partition("## Attributes")[0] for name in reference.EVERYWHERE - {"specversion"})
 
 
@@ -280,11 +280,19 @@ def test_signals_are_as_the_table_says() -> None:
 
 
 def test_the_bridges_own_events_are_as_the_table_says() -> None:
-    """Their attributes are those of the source that they are about, and what the bridge found."""
+    """Their attributes are those of the source or destination that they are about, and what the bridge found."""
     event = own_event(id_="news:gap:u", resource="https://r", subject="s", what="gap", data={"a": 1}, time=RECEIPT)
     said = {"*name*": "news", "*what*": "gap", "*UUIDv7*": "u", "*resource*": "https://r", "*subject*": "s"}
+    agree("the bridge's own, about a source", encoded(event), said)
+    type_, text = destination_event(id_="u", destination="crm", what="probing", data={"a": 1}, time=RECEIPT)
+    agree("the bridge's own, about a destination", text, {"*UUIDv7*": "u", "*destination*": "crm", "*what*": "probing"})
+    assert judged(text)["type"] == type_
+
+
+def agree(column: str, event: bytes, said: dict[str, str]) -> None:
+    """Each cell of this column is what the event has, these words put in."""
     for row in table("Attributes"):
-        cell = row["the bridge's own"]
+        cell = row[column]
         for word, value in {**said, "*now*": RECEIPT}.items():
             cell = cell.replace(word, value)
-        assert judged(encoded(event)).get(row["attribute"].strip("`"), "-") == cell
+        assert judged(event).get(row["attribute"].strip("`"), "-") == cell

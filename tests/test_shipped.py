@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from typer.main import get_group
 
 from bridge import facts
+from bridge.cli import app
 from bridge.facts import Fact
 from bridge.observe import Observer, name_of
 from bridge.settings import load
@@ -33,29 +35,64 @@ def unit() -> configparser.SectionProxy:
     return parser["Service"]
 
 
-def test_the_readme_example_is_a_configuration(tmp_path: Path) -> None:
-    """The README's configuration loads as it stands, given the key and a secret."""
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    key = tmp_path / "key"
-    key.write_text("sk_readme\n")
-    text = example.replace("/run/secrets/bctrl", str(key)).replace("whsec_...", "whsec_" + "MDEy" * 8)
+def test_the_readme_examples_are_one_configuration(tmp_path: Path) -> None:
+    """The README's configuration loads as it stands, given the key and the secrets."""
+    secret = "whsec_" + "MDEy" * 8
+    text = "".join(re.findall(r"```toml\n(.*?)```", README, re.DOTALL)).replace("whsec_...", secret)
+    for name, content in (("bctrl", "sk_readme"), ("audit", secret)):
+        (tmp_path / name).write_text(content + "\n")
+        assert f"/run/secrets/{name}" in text
+        text = text.replace(f"/run/secrets/{name}", str(tmp_path / name))
     (tmp_path / "bridge.toml").write_text(text)
 
     settings = load(tmp_path / "bridge.toml", {})
 
     assert list(settings.sources) == ["checkout"]
-    assert list(settings.destinations) == ["crm"]
+    assert list(settings.destinations) == ["crm", "audit", "per_run"]
+
+
+def test_the_readme_names_every_command() -> None:
+    """The table of commands has each that there is, with its subcommands, and no other."""
+    rows = re.findall(r"^\| (`runbridge .+?`) \| ", README.split("## Commands")[1], re.MULTILINE)
+    named = set[str]()
+    for words in re.findall(r"`runbridge ([a-z]+(?: [a-z]+(?: \\\| [a-z]+)*)?)", "\n".join(rows)):
+        command, _, subcommands = words.partition(" ")
+        named |= {f"{command} {each}" for each in subcommands.split(" \\| ")} if subcommands else {command}
+
+    there = set[str]()
+    for name, command in get_group(app).commands.items():
+        below = getattr(command, "commands", {})
+        there |= {f"{name} {each}" for each in below} or {name}
+    assert named == there
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    """The house has a place for each module and package of the bridge, and none that is gone."""
+    house = (ROOT / "docs" / "architecture.md").read_text().split("## The house")[1]
+    rows = "".join(line.split(" | ")[1] for line in house.splitlines() if re.match(r"\| \d", line))
+    there = {
+        path.stem for path in Path(facts.__file__).parent.iterdir() if not path.name.startswith(("__init__", "py"))
+    }
+
+    assert {name.removesuffix("/") for name in re.findall(r"`(\w+/?)`", rows)} == there - {"__pycache__", "emulator"}
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
+    "document", ["README.md", "CHANGELOG.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))]
 )
 def test_links_between_documents_lead_somewhere(document: str) -> None:
-    """Every relative link names a file that is there."""
-    text = (ROOT / document).read_text()
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        if not target.startswith("http"):
-            assert (ROOT / document).parent.joinpath(target).exists(), target
+    """Every relative link names a file that is there, and a heading of it where it names one."""
+    here = ROOT / document
+    for target, _, heading in re.findall(r"\]\(((?!http)[^)#]*)(#([^)]*))?\)", here.read_text()):
+        there = here.parent / target if target else here
+        assert there.exists(), target
+        assert not heading or heading in headings(there), f"{target}#{heading}"
+
+
+def headings(document: Path) -> set[str]:
+    """What links into a document may name, as GitHub makes it of its headings."""
+    found = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def test_every_log_line_is_in_the_operations_page() -> None:
@@ -73,6 +110,8 @@ def test_every_metric_is_in_the_operations_page() -> None:
     named = set(re.findall(r"\| `(runbridge_\w+)`", OPERATIONS))
 
     assert {name.removesuffix("_total") for name in named} == there
+    asked = set(re.findall(r"\b(runbridge_\w+?)(?:_bucket)?\b", OPERATIONS))
+    assert asked == named
 
 
 def test_the_unit_waits_longer_than_the_grace() -> None:

@@ -24,6 +24,15 @@ OWN = {
     "subject": "*subject*", "time": "*now*",
 }  # fmt: skip
 STATUSES = ("queued", "dispatching", "running", "cancelling", *sorted(TERMINAL))
+DESTINATION = {
+    "id": "*UUIDv7*", "source": "urn:runbridge:destination:*destination*", "type": "dev.runbridge.destination.*what*",
+    "subject": "*destination*", "time": "*now*",
+}  # fmt: skip
+MADE = {
+    "`anchor.event.wait`": SIGNAL, "the bridge's own, about a source": OWN,
+    "the bridge's own, about a destination": DESTINATION,
+}  # fmt: skip
+"""Columns whose attributes are made and not read."""
 NONE = "-"
 
 
@@ -36,15 +45,20 @@ def markdown() -> str:
         "\n## Ids\n\n", _table(["id", "of", "the same when it is seen again"], text.IDS),
         text.RESOURCES, _resources(),
         "\n## Times of operations and invocations\n\n", _times(),
+        text.DESTINATIONS, _table(["field", "what it is"], text.DESTINATION_DATA),
         text.DIFFERENCES.replace("{words}", words),
     ])  # fmt: skip
 
 
 def _attributes() -> str:
-    headings = [*(specimen.heading for specimen in SPECIMENS), "`anchor.event.wait`", "the bridge's own"]
+    headings = [*(specimen.heading for specimen in SPECIMENS), *MADE]
     names = (each.encode_name for each in msgspec.structs.fields(Event) if each.encode_name not in EVERYWHERE)
     rows = (
-        [f"`{name}`", *(_cell(specimen, name) for specimen in SPECIMENS), SIGNAL.get(name, NONE), OWN.get(name, NONE)]
+        [
+            f"`{name}`",
+            *(_cell(specimen, name) for specimen in SPECIMENS),
+            *(made.get(name, NONE) for made in MADE.values()),
+        ]
         for name in names
     )
     return _table(["attribute", *headings], rows)

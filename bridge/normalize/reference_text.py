@@ -4,8 +4,9 @@ HEAD = """# Events
 
 <!-- Made by `python -m bridge.normalize > docs/events.md`; a test fails where it is not current. -->
 
-Every entry of the log, and the body of every webhook, is one [CloudEvent 1.0](https://cloudevents.io) in its JSON
-form. `bridge/schema/event.schema.json` is its JSON Schema. This page tells where each attribute comes from.
+Every entry of the log, and the body of a webhook, is one [CloudEvent 1.0](https://cloudevents.io) in its JSON
+form. `bridge/schema/event.schema.json` is its JSON Schema. This page tells where each attribute comes from. What the
+formats `binary`, `batched` and `thin` make of it is in [receiving](receiving.md#what-arrives).
 
 ## What a reader can rely on
 
@@ -14,7 +15,7 @@ form. `bridge/schema/event.schema.json` is its JSON Schema. This page tells wher
 - `subject` is the ordering key: the events of one subject from one source of the bridge are in the upstream's order,
   in the log and at each webhook. `partitionkey` is always the same text.
 - `sequence` numbers the entries of one source of the bridge: 20 digits, so a later one is the greater text. Numbers
-  are left out where a record was parked.
+  are left out where a record was parked. Events about a destination belong to no source and have none.
 - `time` is when it happened, `recordedtime` when the bridge wrote it; both RFC 3339 in UTC, ending in `Z`. Upstream
   times are read leniently: without a zone they are UTC, numbers are seconds since 1970, or milliseconds from 10^11 on;
   one that can't be read counts as absent.
@@ -29,6 +30,8 @@ form. `bridge/schema/event.schema.json` is its JSON Schema. This page tells wher
   but in the stream `<prefix>:{<partition>}:parked`, whole or, if too large, its beginning, and with the reason.
   Heartbeats, comments, `[DONE]` and unknown frames without an `id:` line are neither: they only show that the
   connection lives.
+- A destination gets the bridge's own events too, also those about itself, unless its `types` say otherwise. One that is
+  disabled gets them when it is enabled again.
 
 ## Attributes
 
@@ -48,6 +51,7 @@ LEGEND = """
 - *receipt*: when the bridge received it. *made id*, *UUIDv7*: see [ids](#ids). *by status*: see [times of operations
   and invocations](#times-of-operations-and-invocations).
 - *what*, *resource*, *subject*: see [types](#types) and [resources](#resources-and-subjects). *now*: when it was found.
+  *destination*: the name of one in the configuration.
 - `bctrl.run.stream` stands here twice: as today's API sends it, and as the older one does (`version = ""`).
 - The calls of v2 are documented without their events: they are read as those of `/v1/runs/{id}/events/stream`.
 - All bctrl readers look for the same names, so a field that an API sends without documenting it has its attribute
@@ -92,6 +96,38 @@ TYPES = (
             "`source` (its name), `reason` and `status` (of HTTP)."
         ),
     ),
+    (
+        "dev.runbridge.destination.probing",
+        (
+            "The bridge itself: most attempts at this destination failed, so it is only tried from time to time. "
+            "`data` is described [below](#events-about-a-destination), for all five of these types."
+        ),
+    ),
+    (
+        "dev.runbridge.destination.recovered",
+        "The bridge itself: an attempt was delivered after a time of probing, or after a warning.",
+    ),
+    (
+        "dev.runbridge.destination.failing",
+        "The bridge itself, a warning: nothing but failure for 50, 70 or 90 % of `disable_after`.",
+    ),
+    (
+        "dev.runbridge.destination.disabled",
+        (
+            "The bridge itself: nothing is sent until a person enables it. It answered 410, or there was nothing but "
+            "failure for `disable_after`."
+        ),
+    ),
+    ("dev.runbridge.destination.enabled", "The bridge itself: a person enabled it."),
+    (
+        "dev.runbridge.entry.unreadable",
+        (
+            "Never in the log: stands in a webhook for an entry that somebody else added and that is no CloudEvent. "
+            "In a batch it has the entry's `event` in `data_base64`, in the format `thin` neither that nor any data. "
+            "Its `source` is `urn:runbridge:log`, its `id` the entry's `webhook-id`, `logentry` its place in the log; "
+            "it has no `time`."
+        ),
+    ),
 )
 """A type, and what it is."""
 
@@ -124,7 +160,8 @@ IDS = (
         "no: each receipt has its own",
     ),
     ("*UUIDv7*", "a signal of a named event: two with equal data are two", "made once, at receipt"),
-    ("*name*:*what*:*UUIDv7*", "an event of the bridge's own", "no: one for each time it is said"),
+    ("*name*:*what*:*UUIDv7*", "an event of the bridge's own about a source", "no: one for each time it is said"),
+    ("*UUIDv7*", "an event of the bridge's own about a destination", "made once, when it changes"),
 )
 """An id, whose it is, and whether it is the same when the same is seen again."""
 
@@ -132,10 +169,32 @@ RESOURCES = """
 ## Resources and subjects
 
 `source` is the resource, without the version of its API. `bctrl.events.stream` takes the first of its rows whose field
-is there. An event of the bridge's own has the resource and the subject of the source that it is about; those of
+is there. An event of the bridge's own about a source has the resource and the subject of that source; those of
 `bctrl.events.stream` are the last of its rows.
 
 """
+
+DESTINATIONS = """
+## Events about a destination
+
+They are said once for each change, in the same step as it is stored, in the first partition. In `data`:
+
+"""
+
+DESTINATION_DATA = (
+    ("`destination`", "its name"),
+    ("`state`", "what it is from now on: `active`, `probing` or `disabled`"),
+    (
+        "`reason`, `status`",
+        (
+            "the last failure in words, and its status of HTTP, null where there was no answer; empty and null for "
+            "`recovered` and `enabled`"
+        ),
+    ),
+    ("`attempts`", "those of the last 5 minutes that were delivered or failed, since the bridge started"),
+    ("`failures`, `share`", "how many of them failed, and their share, 0 to 1"),
+)
+"""A field of `data` in events about a destination, and what it is."""
 
 DIFFERENCES = """
 ## The same name, another meaning
