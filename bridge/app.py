@@ -1,6 +1,7 @@
 """The composition root: the only module that knows all others. Settings in, a running bridge out."""
 
 import contextlib
+import gc
 import os
 import secrets
 from collections.abc import Callable
@@ -20,14 +21,14 @@ from bridge.http_api import HttpApi, Readiness
 from bridge.http_client import HttpClient
 from bridge.ingest import ingest
 from bridge.observe import Observer
-from bridge.redis_log import RedisLog
+from bridge.redis_log import Lookup, RedisLog
 from bridge.settings import AnyAccount, AnySource, EventWait, Settings, Sse
 from bridge.sources.account import Account
 from bridge.spool import Spool
 from bridge.stop import Stop
 from bridge.subscriptions import subscription_of
 from bridge.supervisor import Phase, Supervisor, Worker
-from bridge.wiring import account_of, embedded_of, log_options, server_of
+from bridge.wiring import account_of, embedded_of, keys_of, log_options, server_of
 
 
 class App:
@@ -41,7 +42,10 @@ class App:
         instance = f"{settings.instance}-{os.getpid()}-{secrets.token_hex(4)}"
         self.log = RedisLog(server_of(settings), log_options(settings), instance=instance, observe=self.observe)
         self._supervisor = Supervisor(observe=self.observe, stop=stop)
-        self._api = HttpApi(self._readiness, self.observe.registry, token=_reveal(settings.http.token))
+        self._events = Lookup(server_of(settings), keys_of(settings))
+        self._api = HttpApi(
+            self._readiness, self.observe.registry, self._events.entry, token=_reveal(settings.http.token)
+        )  # fmt: skip
 
     async def run(self) -> None:
         """Until the stop. Raises ConfigurationError and EmbeddedError for what shows only at the start."""
@@ -51,6 +55,7 @@ class App:
                 await self.embedded.start()
                 self._supervisor.start(Worker("embedded", self.embedded.watch, Phase.LAST))
             stack.push_async_callback(self.log.close)
+            stack.push_async_callback(self._events.close)
             stack.push_async_callback(self._api.stop)
             await self._listen()
             await self._start(stack)
@@ -75,8 +80,11 @@ class App:
         for name, loop in self.log.workers().items():
             self._supervisor.start(Worker(name, loop, Phase.LAST))
         # destinations first: a new one's group has to be there before the first event
-        around = Around(self.log, self.settings.http, self.observe, self._supervisor.spawn, self.stop)
-        for name, destination in self.settings.destinations.items():
+        supervisor, settings = self._supervisor, self.settings
+        around = Around(
+            self.log, settings.http, settings.sender, self.observe, supervisor.spawn, supervisor.start, self.stop
+        )  # fmt: skip
+        for name, destination in settings.destinations.items():
             for worker in await workers_of(name, destination, around, stack):
                 self._supervisor.start(worker)
         accounts = {name: await self._account(stack, name, account) for name, account in self.settings.accounts.items()}
@@ -145,6 +153,8 @@ def run(settings: Settings, stop: Stop, *, started: Callable[[App], None]) -> No
     async def main() -> None:
         app = App(settings, stop)
         started(app)
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)  # some 3 % of a busy daemon's time (measured)
         await app.run()
 
     uvloop.run(main())

@@ -7,15 +7,17 @@ come in between, and what is ready is sent at once.
 
 import asyncio
 import math
+from collections.abc import Callable
 from random import Random
+from time import monotonic
 from typing import Any
 
 from bridge.backoff import delays
 from bridge.clock import now, rfc3339, uuid7
 from bridge.delivery.gate import Gate
 from bridge.delivery.health import Change, Standing
-from bridge.delivery.lane import Claims, Limits, Outcome, Reader, Result, Taken, Unit
-from bridge.delivery.queue import Queue
+from bridge.delivery.lane import Claims, Limits, Outcome, Reader, Request, Result, Taken, Unit
+from bridge.delivery.queue import SLOW, Queue
 from bridge.errors import Fenced, LogUnavailable
 from bridge.event import Entry
 from bridge.facts import (
@@ -44,23 +46,29 @@ class Delivery:
     """One destination's worker in one partition. `run` is its only loop.
 
     `keeper`: this one tells the log what becomes of the destination as a whole; of all partitions' workers, one does.
+    `finite`: there is an end to what it reads; once all of that is settled it sets its own stop. `replays` is told the
+    requests for replays, as often as somebody looks.
     """
 
     def __init__(
         self, destination: str, lanes: Lanes, send: Send, wants: Wants, limits: Limits,
-        *, gate: Gate, observe: Observe, stop: Stop, keeper: bool = True,
+        *, gate: Gate, observe: Observe, stop: Stop, keeper: bool = True, finite: bool = False,
+        replays: Callable[[list[str]], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.destination = destination
         self._lanes, self._send, self._wants, self._gate = lanes, send, wants, gate
         self._limits = limits
         self._observe, self._stop, self._keeper = observe, stop, keeper
+        self._finite, self._replays = finite, replays
         self._random = Random()
+        self._time: Callable[[], float] = monotonic
+        """The event loop's, once it runs: asking for the loop each time costs a call to the system."""
         self._queue = Queue(limits)
         self._woken = asyncio.Event()
         self._reader = Reader(destination, wants.type, self._woken.set, self._ask)
         lanes.join(self._reader)
         stop.listen(self._woken.set)
-        gate.listen(self._pump)
+        gate.listen(self._opened)
         self._asked = True
         """Somebody may have a request: looked for at the start, and when told."""
         self._position = self._stored = ""
@@ -78,6 +86,8 @@ class Delivery:
         self._in_flight = 0
         self._told = False
         """The last round only told."""
+        self._shut = False
+        """It rests although there may be something: no attempt is allowed at all."""
         self._landing = False
         """The log's word is awaited before anything is sent: outcomes are only noted."""
         self._unconfirmed: dict[Key, Outcome] = {}
@@ -89,6 +99,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Deliver until the bridge stops and nothing is in flight, or somebody newer takes over."""
+        self._time = asyncio.get_running_loop().time
         wait = delays(Random(), first=0.1, longest=2.0)
         blocked = ""
         while not self._stop.is_set():
@@ -113,6 +124,7 @@ class Delivery:
         while not self._over():
             if self._asked and not self._stop.is_set():
                 await self._requests()
+            self._queue.relieve(self._time())
             claims = Claims() if self._tells_first() else await self._read()
             if self._worth_telling(claims):
                 self._admit(claims.entries, await self._exchange(claims))
@@ -141,12 +153,17 @@ class Delivery:
             self._adopt(standing)
         self._queue.clear()
         self._landing = False
-        self._due_at = 0.0  # the log is asked what waits there
+        self._due_at, self._waiting = 0.0, 1  # the log is asked what waits there
+        # of a batch the log tells the entries, not which went out together
+        delivered = {
+            id_ for (ids, _), outcome in self._known.items() if outcome.result is Result.DELIVERED for id_ in ids
+        }
         after = "0"
         while after:
             entries, after, missing = await self._lanes.pending(after)
             self._lost(missing)
-            self._admit(entries, None)
+            self._queue.settled += [entry.entry for entry in entries if entry.entry in delivered]
+            self._admit([entry for entry in entries if entry.entry not in delivered], None)
         self._asked = True
 
     def _adopt(self, stored: bytes) -> None:
@@ -162,18 +179,19 @@ class Delivery:
             self._woken.clear()
             await self._woken.wait()
         known = self._known | self._telling | self._unconfirmed
-        # what the log did hear of is never asked for: the oldest go
-        self._known = dict(list(known.items())[-4 * self._limits.max_in_flight :])
+        # what the log did hear of is never asked for: the oldest go, but nothing of what it may not have heard
+        most = max(4 * self._limits.max_in_flight, len(self._telling) + len(self._unconfirmed))
+        self._known = dict(list(known.items())[-most:])
         self._telling, self._unconfirmed = {}, {}
 
     # -- what comes in
 
     @property
     def _heads(self) -> int:
-        """How many waiting lanes may be taken up. New entries are taken by the same measure, so neither starves."""
+        """How many waiting lanes may be taken up: as many as may be in flight, so that no backlog starves a retry."""
         if self._stop.is_set():
             return 0
-        return max(0, self._gate.free - self._queue.ready)
+        return max(0, self._gate.limit - len(self._queue.held))
 
     async def _read(self) -> Claims:
         """What is wanted of the next entries, as far as there is room."""
@@ -193,11 +211,14 @@ class Delivery:
             return
         self._position = position
         self._passed = None if passed is None or self._passed is None else self._passed + passed
+        self._store_later()
+
+    def _store_later(self) -> None:
         if self._store_at == math.inf:
-            self._store_at = asyncio.get_running_loop().time() + STORE_AFTER * self._random.uniform(0.8, 1.2)
+            self._store_at = self._time() + STORE_AFTER * self._random.uniform(0.8, 1.2)
 
     def _worth_telling(self, claims: Claims) -> bool:
-        queue, time = self._queue, asyncio.get_running_loop().time()
+        queue, time = self._queue, self._time()
         if claims.entries or queue.settled or queue.settlements or (self._keeper and self._gate.changes):
             return True
         if time >= self._store_at or (self._stop.is_set() and self._stored != self._position):
@@ -219,12 +240,12 @@ class Delivery:
         self._lost(taken.missing)
         self._waiting = taken.waiting
         self._due_at = (
-            math.inf if taken.next_due is None else asyncio.get_running_loop().time() + taken.next_due
+            math.inf if taken.next_due is None else self._time() + taken.next_due
         )  # fmt: skip
         return taken
 
     def _admit(self, entries: list[Entry], taken: Taken | None) -> None:
-        time, queue = asyncio.get_running_loop().time(), self._queue
+        time, queue = self._time(), self._queue
         joined = taken.joined if taken else frozenset[int]()
         try:
             for place, entry in enumerate(entries):
@@ -235,7 +256,7 @@ class Delivery:
             raise LogUnavailable("TRIMMED", f"entries of {error} are gone: start again from what is left") from error
         for head in taken.heads if taken else ():
             if not head.entries:
-                self._lost(len(head.ids))
+                self._lost(head.missing)
             queue.add_head(head)
 
     def _lost(self, count: int) -> None:
@@ -244,7 +265,7 @@ class Delivery:
 
     async def _rest(self) -> None:
         """Wait for an outcome, for growth that there is room for, for the next due lane, or for the stop."""
-        if self._woken.is_set():
+        if self._woken.is_set() or self._queue.settlements:  # a head that is gone is settled without an outcome
             self._woken.clear()
             return
         if self._stop.is_set() and not self._in_flight:
@@ -252,16 +273,34 @@ class Delivery:
         reading = not (self._stop.is_set() or self._gate.disabled) and self._queue.room > 0
         if reading and not self._lanes.rest(self._reader, self._position):
             return
-        time = asyncio.get_running_loop().time()
-        until = min(self._store_at, self._due_at if self._heads else math.inf)
+        if self._finite and reading and self._nothing_left():
+            self._stop.set()
+        if reading:
+            self._store_later()  # it may move while it rests, and what it has passed may be trimmed
+        time = self._time()
+        self._shut = self._gate.limit == 0
+        full = not (reading or self._shut)
+        until = min(self._store_at, self._due_at if self._heads else math.inf, time + SLOW if full else math.inf)
         await within(self._woken.wait(), None if until == math.inf else max(0.001, until - time))
         self._woken.clear()
         if reading:
-            before = self._position
             self._lanes.rouse(self._reader)
-            self._move(self._reader.position, self._lanes.between(before, self._reader.position))
+            self._move(self._reader.position, self._reader.passed)
+            if self._position == self._stored:
+                self._store_at = math.inf
+
+    def _nothing_left(self) -> bool:
+        """Whether all that was read is settled, and the log knows it."""
+        queue = self._queue
+        return not (self._in_flight or queue.unsent or queue.settled or queue.settlements or self._waiting)
 
     # -- attempts
+
+    def _opened(self) -> None:
+        """The gate may have opened: what another partition's worker did is no outcome here."""
+        if self._shut:
+            self._woken.set()
+        self._pump()
 
     def _pump(self) -> None:
         """Start every attempt that may start now."""
@@ -270,13 +309,13 @@ class Delivery:
             self._timer = None
         if self._landing:
             return
-        loop, queue, gate = asyncio.get_running_loop(), self._queue, self._gate
+        queue, gate = self._queue, self._gate
         while queue.ready and not self._stop.is_set():
-            time = loop.time()
+            time = self._time()
             wait = queue.wait(time) or gate.enter()
             if wait > 0:
                 if wait != math.inf:
-                    self._timer = loop.call_later(wait, self._pump)
+                    self._timer = asyncio.get_running_loop().call_later(wait, self._pump)
                 return
             unit = queue.pop(time)
             self._in_flight += 1
@@ -284,7 +323,7 @@ class Delivery:
             if known is None:
                 self._send(unit, self._done)
             else:
-                loop.call_soon(self._done, unit, known)
+                asyncio.get_running_loop().call_soon(self._done, unit, known)
 
     def _done(self, unit: Unit, outcome: Outcome) -> None:
         self._in_flight -= 1
@@ -294,7 +333,7 @@ class Delivery:
         if self._landing:
             return
         if outcome.result is Result.DELIVERED:
-            self._queue.delivered(unit, asyncio.get_running_loop().time())
+            self._queue.delivered(unit, self._time())
         else:
             self._failed(unit, outcome)
         self._pump()
@@ -311,7 +350,7 @@ class Delivery:
         if (made >= limits.max_attempts or refusals >= limits.refusals) and not limits.block:
             for entry in unit.entries:
                 self._observe(DeadLettered(self.destination, entry.id, made, outcome.error))
-            self._queue.dead(unit, made, outcome, asyncio.get_running_loop().time())
+            self._queue.dead(unit, made, outcome, self._time())
             return
         delay = max(limits.schedule.wait(made, self._random), min(outcome.retry_after or 0.0, limits.longest_pause))
         self._observe(LaneHeld(self.destination, unit.entries[0].subject, made, delay))
@@ -354,19 +393,28 @@ class Delivery:
 
     async def _requests(self) -> None:
         """Do what somebody asks: enable the destination, try dead letters again."""
-        requests = await self._lanes.requests(REQUESTS)
+        found = await self._lanes.requests(REQUESTS)
         self._asked = False
+        self._replays([request.text for request in found if request.replay])
+        requests = [request for request in found if not request.replay]
         if not requests:
             return
+        if self._keeper and any(not request.letter for request in requests):
+            self._gate.enable()
         # a letter joins a lane in the log: whatever flows of its subject goes there first
         able = [request for request in requests if not request.letter or self._queue.hold(request.subject)]
         self._admit([], await self._exchange(Claims()))
-        for request in able:
-            if not request.letter and self._keeper:
-                self._gate.enable()
-        await self._lanes.again(able)
+        # heads that came just now are not followed by what their letters go before
+        able = [request for request in able if self._able(request)]
+        await self._lanes.again(able, ordered=self._limits.ordered)
         self._due_at = 0.0
-        if len(requests) >= REQUESTS:
+        if len(found) >= REQUESTS:
             self._ask()
         elif len(able) < len(requests):
             self._asked = True  # with the next outcome
+
+    def _able(self, request: Request) -> bool:
+        """Whether a request may be done now; one that enables is done only when the log knows of it."""
+        if request.letter:
+            return self._queue.hold(request.subject)
+        return not (self._keeper and self._gate.changes)

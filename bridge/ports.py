@@ -169,11 +169,7 @@ class Lanes(Protocol):
         ...
 
     def rouse(self, reader: Reader) -> None:
-        """End the rest: `reader.position` is how far there was nothing to want."""
-        ...
-
-    def between(self, before: str, after: str) -> int | None:
-        """How many entries lie after `before` up to `after`; None where that isn't known."""
+        """End the rest: over `reader.passed` entries, up to `reader.position`, there was nothing to want."""
         ...
 
     async def exchange(
@@ -190,6 +186,9 @@ class Lanes(Protocol):
         """What somebody asks of this destination, at most `count`."""
         ...
 
-    async def again(self, requests: list[Request]) -> None:
-        """Have dead letters join the waiting lanes of their subjects, of which nothing may flow; requests are done."""
+    async def again(self, requests: list[Request], *, ordered: bool) -> None:
+        """Have dead letters join the waiting lanes of their subjects, of which nothing may flow; requests are done.
+
+        Not `ordered`: each gets a lane of its own.
+        """
         ...

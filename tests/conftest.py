@@ -27,6 +27,11 @@ _TABLE = {
     _KEYS.due("NAME"): "zset",
     _KEYS.oldest("NAME"): "zset",
     _KEYS.lane("NAME") + "SUBJECT": "list",
+    _KEYS.lane("NAME") + "SUBJECT\n": "set",
+    _KEYS.lanes_of("NAME"): "hash",
+    _KEYS.requests("NAME"): "list",
+    _KEYS.requests(): "set",
+    _KEYS.clock: "string",
 }
 """Every key that there may be, and its type."""
 

@@ -137,7 +137,8 @@ def _identity(entry: Entry) -> tuple[str, bytes]:
     try:
         known = _known(entry.event)
     except _BAD_TEXT:
-        return message_id(entry.subject, entry.id or entry.entry), b""
+        # the id in the log, also of one that comes back from the dead letters
+        return message_id(entry.subject, entry.id or entry.entry.rpartition(":")[2]), b""
     trace = _trace(bytes(known.traceparent))
     return message_id(known.source, known.id), b"traceparent: %b\r\n" % trace[1] if trace else b""
 

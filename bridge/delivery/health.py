@@ -225,10 +225,8 @@ class Health:
         return self._change("probing", now if self._failing_since is None else self._failing_since, outcome)
 
     def _await_probe(self, now: float) -> None:
-        """The next probe is due after 1 s, 2 s, 4 s, ... 60 s by how many have failed, up to a fifth sooner."""
         self._probe_out = False
-        wait = self._rules.first_probe * 2 ** min(self._probes, _DOUBLINGS)
-        self._next_probe = now + min(wait, self._rules.longest_probe) * self._random.uniform(0.8, 1.0)
+        self._next_probe = now + probe_wait(self._rules, self._probes, self._random)
 
     def _disabled(self, outcome: Outcome, now: float) -> Change:
         since = now if self._failing_since is None else self._failing_since
@@ -246,6 +244,11 @@ class Health:
         window = self._window
         reason, status = (_reason(outcome), outcome.status) if outcome else ("", None)
         return Change(what, self.standing, since, window.attempts, window.failures, reason, status)
+
+
+def probe_wait(rules: Rules, failed: int, random: Random) -> float:
+    """Seconds until the next probe: 1 s, 2 s, 4 s, ... 60 s by how many have failed in sequence, up to a fifth sooner."""
+    return min(rules.first_probe * 2 ** min(failed, _DOUBLINGS), rules.longest_probe) * random.uniform(0.8, 1.0)
 
 
 def _reason(outcome: Outcome) -> str:

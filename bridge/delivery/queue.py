@@ -1,7 +1,7 @@
 """What one destination has in memory of the log, and what goes out next. Pure; sends nothing and asks nobody.
 
-A lane flows while all of it is in memory, and waits in the log once its first unit has failed or too much of it has
-come. `settled` and `settlements` collect what the log is to be told; `told` hands them over.
+A lane flows while all of it is in memory, and waits in the log once its first unit has failed, or takes long while the
+memory is full. `settled` and `settlements` collect what the log is to be told; `told` hands them over.
 """
 
 from collections import deque
@@ -11,9 +11,11 @@ from bridge.delivery.lane import Head, Limits, Outcome, Settlement, Together, Un
 from bridge.event import Entry
 
 LANE = 8
-"""Requests' worth of one subject in memory behind the first; more wait in the log."""
+"""Requests' worth of entries in memory, not in flight, for each that may be in flight."""
 LEAST = 256
-"""Entries that may be in memory, not in flight, however little goes out at once."""
+"""Such entries at least, however little goes out at once."""
+SLOW = 0.1
+"""Seconds that a unit may be in flight before what is behind it makes room for others, if there is none."""
 MOST_BYTES = 32 << 20
 """Bytes of events in memory, not in flight, beyond which nothing more is read."""
 
@@ -41,7 +43,6 @@ class Queue:
         self._together = together or Together()
         self._batches = together is not None
         self._ordered = limits.ordered
-        self._lane = LANE * self._together.events
         self._most = max(LEAST, limits.max_in_flight * LANE, 4 * self._together.events)
         self.clear()
 
@@ -62,6 +63,8 @@ class Queue:
         """Subjects of lanes that the log is about to hear of -> entries that wait behind."""
         self.unsent = 0
         """Entries in memory that are not in flight."""
+        self._relieved = 0.0
+        """When lanes were last looked at for slow ones."""
         self._bytes = 0
         """Of those entries."""
         self.settled: list[str] = []
@@ -108,9 +111,17 @@ class Queue:
         if flow.unit is None:
             self._loose_events += 1
             self._loose_bytes += len(entry.event)
-        elif len(flow.behind) >= self._lane:
-            # a subject this far behind would fill the window: the rest of it waits in the log from here on
-            self._hold(flow.unit)
+
+    def relieve(self, now: float) -> None:
+        """If memory is full, have lanes whose first unit takes long wait in the log, so that others are read."""
+        if self.room or now < self._relieved + SLOW / 2:
+            return
+        self._relieved = now
+        slow = [
+            flow.unit for flow in self._flows.values() if flow.behind and flow.unit and flow.unit.since < now - SLOW
+        ]
+        for unit in dict.fromkeys(slow):
+            self._hold(unit)
 
     def add_head(self, head: Head) -> None:
         """Take the first unit of a waiting lane; one that the log has lost is settled at once."""
@@ -150,8 +161,10 @@ class Queue:
     def pop(self, now: float) -> Unit:
         """The next unit, which there has to be (`wait`)."""
         unit = self._ready.popleft() if self._ready else self._batch(now)
-        self.unsent -= len(unit.entries)
-        self._bytes -= _size(unit.entries)
+        unit.since = now
+        entries = unit.entries
+        self.unsent -= len(entries)
+        self._bytes -= len(entries[0].event) if len(entries) == 1 else _size(entries)
         return unit
 
     def wait(self, now: float) -> float:
@@ -193,8 +206,8 @@ class Queue:
 
     def delivered(self, unit: Unit, now: float) -> None:
         """It is settled; what comes behind it is ready."""
-        if unit.lane:
-            self._done(unit)
+        if unit.lane is not None:
+            self._done(unit, unit.lane)
             return
         self.settled += unit.ids
         self._advance(unit, now)
@@ -203,15 +216,15 @@ class Queue:
         """It is given up and kept; what comes behind it is ready."""
         dead = Settlement(self._name(unit), unit.ids, Verdict.DEAD, attempts, outcome=outcome, dead=unit.entries)
         self.settlements.append(dead)
-        if unit.lane:
-            self._leave(unit)
+        if unit.lane is not None:
+            self._leave(unit, unit.lane)
         else:
             self._advance(unit, now)
 
     def retry(self, unit: Unit, attempts: int, refusals: int, delay: float, outcome: Outcome) -> None:
         """It waits in the log, and what comes behind it."""
-        if unit.lane:
-            self._leave(unit)
+        if unit.lane is not None:
+            self._leave(unit, unit.lane)
             name, behind = unit.lane, list[tuple[str, str]]()
         else:
             name, behind = self._name(unit), self._away_from_memory(unit)
@@ -220,9 +233,10 @@ class Queue:
         )  # fmt: skip
 
     def hold(self, subject: str) -> bool:
-        """Have a subject wait in the log from now on, if it flows; False where that can't be at this moment."""
+        """Have a subject wait in the log from now on, but for what is in flight; False where that can't be right now."""
         flow = self._flows.get(subject)
         if flow is None:
+            self.held.get(subject, _NOTHING).clear()  # what was to follow: the log may put something before it
             return True
         if flow.unit is None:
             return False
@@ -230,23 +244,23 @@ class Queue:
         return True
 
     def _name(self, unit: Unit) -> str:
-        if unit.lane:
+        if unit.lane is not None:
             return unit.lane
         first = unit.entries[0]
         return first.subject if self._ordered and not self._batches else first.entry
 
-    def _done(self, unit: Unit) -> None:
+    def _done(self, unit: Unit, lane: str) -> None:
         """A waiting lane's first was delivered: go on with the next, if it is in memory."""
-        following = self.held[unit.lane]
-        self.settlements.append(Settlement(unit.lane, unit.ids, Verdict.DONE))
+        following = self.held[lane]
+        self.settlements.append(Settlement(lane, unit.ids, Verdict.DONE))
         if following:
-            self._line_up(Unit((following.popleft(),), lane=unit.lane))
+            self._line_up(Unit((following.popleft(),), lane=lane))
         else:
-            self._leave(unit)
+            self._leave(unit, lane)
 
-    def _leave(self, unit: Unit) -> None:
+    def _leave(self, unit: Unit, lane: str) -> None:
         """A waiting lane's first is no longer in memory; what comes next is the log's to say."""
-        del self.held[unit.lane]
+        del self.held[lane]
         self._away.difference_update([entry.subject for entry in unit.entries])
 
     def _advance(self, unit: Unit, now: float) -> None:

@@ -22,7 +22,6 @@ class Throttle:
         "_grown",
         "_limit",
         "_most",
-        "_rising",
         "_throttled",
         "paused_until",
     )
@@ -31,8 +30,6 @@ class Throttle:
         self._cap = retry_after_cap
         self.paused_until = float("-inf")
         self._limit = self._most = START
-        self._rising = True
-        """No round was bad yet: each success lets one more in flight, so they double from round to round."""
         self._grown = 0
         """Successes since the limit has grown."""
         self._answers = self._throttled = 0
@@ -53,7 +50,7 @@ class Throttle:
             return
         if self._limit < self._most:
             self._grown += 1
-            if self._rising or self._grown >= self._limit:
+            if self._grown >= self._limit:
                 self._limit += 1
                 self._grown = 0
         if self._answers >= self._limit:
@@ -70,7 +67,6 @@ class Throttle:
         if 2 * self._throttled > self._limit:
             self._bad_rounds += 1
             self._answers, self._throttled, self._grown = 1 - self._limit, 0, 0
-            self._rising = False
             self._limit = max(1, self._limit // 2)
             if retry_after is None and self._bad_rounds > 1:
                 self._pause(now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._bad_rounds - 2, _DOUBLINGS)))

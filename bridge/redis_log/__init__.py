@@ -3,8 +3,10 @@
 `RedisLog` is the whole of it for the app; `bridge.redis_log.commit` is the heart, `lanes` the destinations' side.
 """
 
+from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from bridge.clock import unix
@@ -13,21 +15,28 @@ from bridge.errors import LogUnavailable
 from bridge.facts import LogTrimmed
 from bridge.ports import Observe
 from bridge.redis_log.commit import Committer
+from bridge.redis_log.dead_letters import DeadLetters
 from bridge.redis_log.delivery_clock import DeliveryClock
+from bridge.redis_log.destination_look import DestinationLook, DestinationLooks
 from bridge.redis_log.fan_out import FollowedLog, Streams, position_key
 from bridge.redis_log.feed import Feed
 from bridge.redis_log.keys import Keys, partition_of
 from bridge.redis_log.lanes import RedisLanes
 from bridge.redis_log.link import Link, Server
-from bridge.redis_log.reader import Reader, ping
-from bridge.redis_log.scripts import TRIM
+from bridge.redis_log.reader import Lookup, Reader, ping
+from bridge.redis_log.replay_lanes import ReplayLanes
+from bridge.redis_log.replays import Asked, Listed, ReplayRequests, unlisting
+from bridge.redis_log.scripts import CLOSE_REPLAY, TRIM
 from bridge.redis_log.writer import Writer
 from bridge.stop import nap
 
 __all__ = [
-    "Keys", "LogOptions", "Reader", "RedisLog", "Server", "Streams", "partition_of", "ping", "position_key",
+    "Asked", "DeadLetters", "DestinationLook", "DestinationLooks", "Keys", "Listed", "LogOptions", "Lookup", "Reader",
+    "RedisLog", "ReplayLanes", "ReplayRequests", "Server", "Streams", "partition_of", "ping", "position_key",
 ]  # fmt: skip
 
+MAX_LINKS = 16
+"""Connections of destinations to one partition. With one for all, each waits for the others' exchanges (measured)."""
 TRIM_EVERY = 5.0
 """Seconds between looks at the log's age and length."""
 TRIM_STEP = 1000
@@ -64,6 +73,8 @@ class RedisLog:
             for keys in self._keys
         ]  # fmt: skip
         self._links = [Link(server, keys.events) for keys in self._keys]
+        self._spread: deque[list[Link]] = deque()
+        """What destinations speak over, a connection a partition each; the last was given out last."""
         self._feed_links = [(Link(server, keys.events), Link(server, keys.events)) for keys in self._keys]
         self.feeds = [Feed(*links, keys) for links, keys in zip(self._feed_links, self._keys, strict=True)]
         self.clock = DeliveryClock(self._links[0], self._keys[0])
@@ -103,8 +114,21 @@ class RedisLog:
             RedisLanes(
                 link, feed, self.clock, keys, destination, instance=self._instance, start=start, together=together
             )
-            for link, feed, keys in zip(self._links, self.feeds, self._keys, strict=True)
+            for link, feed, keys in zip(self._shared(), self.feeds, self._keys, strict=True)
         ]  # fmt: skip
+
+    def replay(
+        self, destination: str, partition: int, asked: Asked, text: str, together: Together | None = None
+    ) -> ReplayLanes:  # fmt: skip
+        """The log as a replay to a destination sees it, of which `text` is the request; `together` as for `lanes`."""
+        return ReplayLanes(
+            self._server, self.feeds[partition], self.clock, self._keys[partition], destination,
+            asked=asked, text=text, instance=self._instance, together=together,
+        )  # fmt: skip
+
+    async def unlist(self, destination: str, partition: int, text: str) -> None:
+        """Take a request off the list that nobody can read. Raises LogUnavailable."""
+        await self._links[partition].script(CLOSE_REPLAY, *unlisting(self._keys[partition], destination, text))
 
     def followed(self, destination: str, start: str) -> list[FollowedLog]:
         """The log as a fan-out of this name sees it, one object a partition; `start` as for `lanes`."""
@@ -113,8 +137,16 @@ class RedisLog:
             FollowedLog(
                 link, keys, destination, instance=self._instance, start=start, listen=self._listeners.append
             )
-            for link, keys in zip(self._links, self._keys, strict=True)
+            for link, keys in zip(self._shared(), self._keys, strict=True)
         ]  # fmt: skip
+
+    def _shared(self) -> list[Link]:
+        """A connection a partition for one more destination: of its own for the first ones, then shared in turn."""
+        if len(self._spread) < MAX_LINKS:
+            self._spread.append([Link(self._server, keys.events) for keys in self._keys])
+        else:
+            self._spread.rotate(-1)
+        return self._spread[-1]
 
     def workers(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """Name -> loop, for the supervisor: one committer and one feed a partition, and the trimming."""
@@ -131,7 +163,7 @@ class RedisLog:
         """Close all connections."""
         for committer in self._committers:
             await committer.close()
-        for link in (*self._links, *(link for links in self._feed_links for link in links)):
+        for link in chain(self._links, *self._feed_links, *self._spread):
             await link.close()
 
     async def trim(self, partition: int) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class Feed:
         self._keys = keys
         self._lock = asyncio.Lock()
         self._rests = asyncio.Event()
-        """Set while somebody rests."""
+        """Set when somebody comes to rest, until nobody does."""
         self._kept: list[Entry] = []
         self._bytes = 0
         self._before = ""
@@ -76,7 +76,7 @@ class Feed:
     async def after(self, position: str, count: int) -> list[Entry]:
         """The entries after this one, at most `count`; none where it is the last. Raises LogUnavailable."""
         kept = self._from_kept(position, count)
-        if not kept:
+        if not kept and not (self._resting and self._last and position == self._end):  # else what comes is waited for
             async with self._lock:
                 # somebody else may have read it meanwhile
                 kept = self._from_kept(position, count) or (await self._read(position, count))[:count]
@@ -86,50 +86,51 @@ class Feed:
         """Whether entries after this one are here, without asking Redis."""
         return bool(self._from_kept(position, 1))
 
-    def between(self, before: str, after: str) -> int | None:
-        """How many entries lie after `before` up to `after`; None where that isn't known any more."""
-        first, last = self._place.get(before), self._place.get(after)
-        return None if first is None or last is None else last - first
-
     def rest(self, reader: Reader, position: str) -> bool:
         """Be woken by what comes, if this is the end of what was read; False where there is more."""
         if position != self._end or not self._last:
             return False
-        reader.resting = True
-        self._resting += 1
-        self._rests.set()
+        if not reader.resting:
+            reader.resting, reader.rested = True, self._place[position]
+            self._resting += 1
+            self._rests.set()
         return True
 
     def rouse(self, reader: Reader) -> None:
-        """Rest no more: `position` is how far this one has looked."""
+        """Rest no more: `position` is how far this one has looked, over `passed` entries."""
         if reader.resting:
-            self._woken(reader, self._end)
+            reader.resting, reader.position, reader.passed = False, self._end, self._place[self._end] - reader.rested
+            self._resting -= 1
 
     async def run(self) -> None:
         """Wake those that rest and look for requests, until cancelled."""
+        time = asyncio.get_running_loop().time
+        look = time()
         while True:
             try:
                 if not self._readers:
                     await nap(POLL)
                     continue
-                await self._requests()
-                await within(self._rests.wait(), POLL)
-                self._rests.clear()
-                while self._resting and await self._wait():
-                    pass
+                if time() >= look:
+                    await self._requests()
+                    look = time() + POLL
+                await within(self._rests.wait(), max(0.0, look - time()))
+                while self._resting and time() < look:
+                    await self._wait(look - time())
+                if not self._resting:
+                    self._rests.clear()
             except LogUnavailable:
                 await nap(POLL)  # the committers and the destinations say what is wrong with Redis
                 self.doubt()
 
-    async def _wait(self) -> bool:
-        """Keep what comes next; False if nothing came for a while."""
+    async def _wait(self, seconds: float) -> None:
+        """Keep what comes next, if anything comes in time."""
         position = self._end
         reply = await self._blocking.call(
-            "XREAD", "COUNT", self._most, "BLOCK", int(POLL * 1000), "STREAMS", self._keys.events, position
-        )
+            "XREAD", "COUNT", self._most, "BLOCK", max(1, int(seconds * 1000)), "STREAMS", self._keys.events, position
+        )  # fmt: skip
         if reply and position == self._end:  # nobody else has read it meanwhile
             self._keep([entry_of(id_, fields) for id_, fields in reply[0][1]])
-        return bool(reply)
 
     async def _requests(self) -> None:
         for name in await self._link.call("SMEMBERS", self._keys.requests()):
@@ -175,8 +176,7 @@ class Feed:
     def _forget(self, position: str) -> None:
         """Keep nothing any more, and rouse everybody who relied on it."""
         for reader in self._readers.values():
-            if reader.resting:
-                self._woken(reader, self._end)
+            self._wake(reader)
         self._base += len(self._kept) + 1
         self._kept, self._bytes = [], 0
         self._before = self._end = position
@@ -188,14 +188,13 @@ class Feed:
         for entry in entries:
             if self._resting:
                 for reader in self._of(entry.type):
-                    if reader.resting:
-                        self._woken(reader, self._end)
+                    self._wake(reader)
             self._place[entry.entry] = place
             self._bytes += len(entry.event)
             self._end = entry.entry
             place += 1
         self._kept += entries
-        if len(self._kept) > KEPT or (self._bytes > KEPT_BYTES and len(self._kept) > 2 * len(entries)):
+        if len(self._kept) > KEPT or (self._bytes > KEPT_BYTES and len(self._kept) > max(1, 2 * len(entries))):
             self._drop(len(self._kept) // 2)
 
     def _drop(self, count: int) -> None:
@@ -208,10 +207,10 @@ class Feed:
         del self._kept[:count]
         self._base += count
 
-    def _woken(self, reader: Reader, position: str) -> None:
-        reader.resting, reader.position = False, position
-        self._resting -= 1
-        reader.wake()
+    def _wake(self, reader: Reader) -> None:
+        if reader.resting:
+            self.rouse(reader)
+            reader.wake()
 
     def _of(self, type_: str) -> list[Reader]:
         found = self._interested.get(type_)

@@ -15,7 +15,7 @@ from bridge.redis_log.delivery_clock import DeliveryClock
 from bridge.redis_log.entries import entries_of, entry_of
 from bridge.redis_log.feed import Feed
 from bridge.redis_log.keys import Keys
-from bridge.redis_log.link import Command, Link, Reply, classify
+from bridge.redis_log.link import Argument, Command, Link, Reply, classify
 from bridge.redis_log.scripts import AGAIN, MARK, OPEN_DESTINATION, PENDING, SETTLE, TAKE
 
 MAX_DEAD = 1_000_000
@@ -29,8 +29,8 @@ _ID = re.compile(r"\d+-\d+").fullmatch
 class RedisLanes:
     """One destination in one partition. Speaks over a link that several destinations may share.
 
-    `start` is where a new one begins: "start", "now", or ms since 1970 as a text. `together` says how much goes out in
-    one request, where that is more than one event.
+    `start` is where a new one begins: "start", "now", ms since 1970, or the id before its first. `together` says how
+    much goes out in one request, where that is more than one event.
     """
 
     def __init__(
@@ -42,7 +42,9 @@ class RedisLanes:
         self.clock = clock
         self._destination = destination
         self._instance = instance
-        self._start = {"now": "$", "start": "0"}.get(start) or f"{max(int(start) - 1, 0)}-18446744073709551615"
+        self._start = {"now": "$", "start": "0"}.get(start) or (
+            start if _ID(start) else f"{max(int(start) - 1, 0)}-18446744073709551615"
+        )
         self._together = Together() if together is None else together
         self._batches = int(together is not None)
         self._events, self._dead, self._requests = keys.events, keys.dead(destination), keys.requests(destination)
@@ -75,15 +77,15 @@ class RedisLanes:
         await self.clock.start()
         if self._epoch:
             self._feed.doubt()
-        reply = await self._link.script(
-            OPEN_DESTINATION, self._keys[1], self._events,
-            self._instance, self._epoch, self._destination, self._start,
-        )  # fmt: skip
+        reply = await self._take_over(self._instance, self._epoch, self._destination, self._start)
         owner, epoch, position, read, standing = accept(reply)
         self._owner, self._epoch = owner.decode(), int(epoch)
         self._read = int(read) if int(read) >= 0 else None
         self._generation = self._link.generation
         return position.decode(), standing
+
+    async def _take_over(self, *args: Argument) -> Reply:
+        return await self._link.script(OPEN_DESTINATION, self._keys[1], self._events, *args)
 
     async def pending(self, after: str, count: int = 256) -> tuple[list[Entry], str, int]:
         """Entries claimed before and not settled, beyond `after`: a page, the last id looked at, how many are gone."""
@@ -108,10 +110,6 @@ class RedisLanes:
     def rouse(self, reader: Reader) -> None:
         """Rest no more."""
         self._feed.rouse(reader)
-
-    def between(self, before: str, after: str) -> int | None:
-        """How many entries lie between, where that is known."""
-        return self._feed.between(before, after)
 
     async def exchange(
         self, settled: list[str], settlements: list[Settlement], claims: Claims, *, heads: int, busy: list[str],
@@ -158,11 +156,12 @@ class RedisLanes:
             for text, id_ in zip((text.decode(errors="replace") for text in texts), letters, strict=True)
         ]
 
-    async def again(self, requests: list[Request]) -> None:
+    async def again(self, requests: list[Request], *, ordered: bool) -> None:
         """Have these dead letters join their lanes, where nothing of their subjects flows; the requests are done."""
+        lanes = self._batches if ordered else ""
         said = [part for request in requests for part in (request.text, request.letter, request.subject)]
         await self._call(AGAIN, self._requests, self._all_requests, self._owner, self._destination, self._lane,
-                         self.clock.milliseconds(), self._batches, *said)  # fmt: skip
+                         self.clock.milliseconds(), lanes, *said)  # fmt: skip
 
     async def _call(self, script: Any, *args: Any) -> list[Reply]:  # noqa: ANN401  # a script's own arguments
         reply = await self._link.script(script, *self._keys, *args)

@@ -1,5 +1,7 @@
 """Reads the log as any service may: from a point on, waiting for more. Refuses to write."""
 
+from collections.abc import Sequence
+
 from bridge.errors import LogUnavailable
 from bridge.event import Entry
 from bridge.redis_log.entries import entry_of
@@ -39,6 +41,26 @@ class Reader:
     async def close(self) -> None:
         """Close the connection."""
         await self._link.close()
+
+
+class Lookup:
+    """Single entries by their ids, over a connection of its own for each partition."""
+
+    def __init__(self, server: Server, keys: Sequence[Keys]) -> None:
+        self._links = [(Link(server, one.events), one.events) for one in keys]
+
+    async def entry(self, partition: int, id_: str) -> Entry | None:
+        """The entry, or None where the log has none of this id, any more or at all. Raises LogUnavailable."""
+        if not 0 <= partition < len(self._links):
+            return None
+        link, events = self._links[partition]
+        found = await link.call("XRANGE", events, id_, id_)
+        return entry_of(*found[0]) if found else None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for link, _ in self._links:
+            await link.close()
 
 
 async def ping(server: Server, keys: Keys) -> str:

@@ -13,7 +13,7 @@ end
 local group, lane = ARGV[2], ARGV[3]
 
 -- A script is not rolled back: an entry must not join its lane again and again because it can't leave the group.
-for _, check in ipairs({{'XACK', KEYS[1], group, '0-1'}, {'RPUSH', lane, ''}}) do
+for _, check in ipairs({{'XACK', KEYS[1], group, '0-1'}, {'RPUSH', lane, ''}, {'ZADD', KEYS[5], 'NX', '0', ''}}) do
   if not redis.acl_check_cmd(unpack(check)) then
     return redis.error_reply('NOPERM this user may not run ' .. check[1] .. ' on ' .. check[2])
   end
@@ -35,6 +35,7 @@ for _, entry in ipairs(read and read[1] and read[1][2] or {}) do
   local name = entry[2] and lane_of(entry[2])
   if name then
     redis.call('RPUSH', lane .. name, entry[1])
+    redis.call('ZADD', KEYS[5], 'NX', string.match(entry[1], '^%d+'), name)
   end
   if name or not entry[2] then
     redis.call('XACK', KEYS[1], group, entry[1])

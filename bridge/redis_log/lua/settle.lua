@@ -43,26 +43,26 @@ if first and string.match(first, '^%S+') ~= text then
   return {'OK', 0} -- about entries that are no longer the lane's first: the next exchange brings those that are
 end
 
--- What can't be trimmed for this lane: its first entry of the log. Dead letters that are tried again need none.
-local function oldest(some)
-  for _, id in ipairs(some) do
-    if string.sub(id, 1, 1) ~= 'd' then return string.match(id, '^%d+') end
-  end
-  for at = 0, 9999 do
-    local id = redis.call('LINDEX', lane, at)
-    if not id then return false end
-    if string.sub(id, 1, 1) ~= 'd' then return string.match(id, '^%d+') end
-  end
-end
-
 local function wait(some, attempts, due, status, failure)
   redis.call('HSET', KEYS[3], name, table.concat(some, ',') .. ' ' .. attempts .. ' ' .. status .. ' ' .. failure)
   redis.call('ZADD', KEYS[4], due, name)
-  local bound = oldest(some)
-  if bound then redis.call('ZADD', KEYS[5], bound, name) else redis.call('ZREM', KEYS[5], name) end
+  -- What can't be trimmed: from the lane's first entry of the log on. Dead letters that are tried again are kept
+  -- elsewhere; with them first the bound stays as it is, or is made by the first entry that joins the lane.
+  for _, id in ipairs(some) do
+    if string.sub(id, 1, 1) ~= 'd' then
+      redis.call('ZADD', KEYS[5], string.match(id, '^%d+'), name)
+      return
+    end
+  end
+end
+
+-- The letter that an id stands for; nil for an entry of the log.
+local function letter_of(id)
+  return string.match(id, '^d([^:]+):')
 end
 
 for at = 19 + count, behind - 1, 5 do
+  local before = letter_of(ARGV[at])
   local letter = {'XADD', KEYS[6], 'MAXLEN', '~', ARGV[12], '*', 'id', ARGV[at + 1], 'type', ARGV[at + 2],
     'subject', ARGV[at + 3], 'event', ARGV[at + 4], 'entry', string.match(ARGV[at], '([^:]+)$'),
     'attempts', string.match(ARGV[7], '^%d+'), 'last_status', ARGV[9], 'last_error', ARGV[10], 'time', ARGV[13]}
@@ -70,11 +70,12 @@ for at = 19 + count, behind - 1, 5 do
     letter[#letter + 1] = 'last_answer'
     letter[#letter + 1] = ARGV[11]
   end
-  redis.call(unpack(letter))
+  -- a letter without its mark was dropped meanwhile
+  if not before or redis.call('HEXISTS', KEYS[2], 'again:' .. before) == 1 then redis.call(unpack(letter)) end
 end
 if verdict == 'done' or verdict == 'dead' then
   for _, id in ipairs(ids) do
-    local letter = string.match(id, '^d([^:]+):')
+    local letter = letter_of(id)
     if letter then
       redis.call('XDEL', KEYS[6], letter)
       redis.call('HDEL', KEYS[2], 'again:' .. letter)
@@ -106,12 +107,12 @@ if verdict == 'retry' or verdict == 'hold' then
 end
 
 -- the next ones come up
-local missing, bytes, some = 0, 0, {}
+local missing, dropped, bytes, some = 0, 0, 0, {}
 local most, most_bytes = tonumber(ARGV[14]), tonumber(ARGV[15])
 while #some < most do
   local id = redis.call('LPOP', lane)
   if not id then break end
-  local letter = string.match(id, '^d([^:]+):')
+  local letter = letter_of(id)
   local found = letter and redis.call('XRANGE', KEYS[6], letter, letter) or redis.call('XRANGE', KEYS[1], id, id)
   if found[1] then
     for at = 1, #found[1][2], 2 do
@@ -125,12 +126,14 @@ while #some < most do
   elseif missing == 10000 and #some == 0 then
     some[1] = id -- gone too, but enough for one call: it is handed out as gone, and its settlement goes on from there
   else
+    if letter then redis.call('HDEL', KEYS[2], 'again:' .. letter) end
     missing = missing + 1
+    dropped = dropped + (letter and 1 or 0)
   end
 end
 if #some > 0 then
   wait(some, '0 0', now, '', '')
-  return {'OK', missing}
+  return {'OK', missing - dropped}
 end
 redis.call('HDEL', KEYS[3], name)
 redis.call('ZREM', KEYS[4], name)
@@ -139,4 +142,4 @@ if together then
   for _, subject in ipairs(redis.call('SMEMBERS', members)) do redis.call('HDEL', KEYS[7], subject) end
   redis.call('DEL', members)
 end
-return {'OK', missing}
+return {'OK', missing - dropped}

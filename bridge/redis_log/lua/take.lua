@@ -25,7 +25,7 @@ local claims = tonumber(ARGV[10 + acknowledged])
 -- A script is not rolled back: an entry must not be passed over because it can't be claimed or join its lane.
 for _, check in ipairs({
   {'XACK', KEYS[1], group, '0-1'}, {'RPUSH', lane, ''}, {'XCLAIM', KEYS[1], group, 'bridge', '0', '0-1'},
-  {'XGROUP', 'SETID', KEYS[1], group, '0'},
+  {'XGROUP', 'SETID', KEYS[1], group, '0'}, {'ZADD', KEYS[5], 'NX', '0', ''},
 }) do
   if not redis.acl_check_cmd(unpack(check)) then
     return redis.error_reply('NOPERM this user may not run ' .. check[1] .. ' on ' .. check[2])
@@ -64,8 +64,14 @@ for at = 1, #ids, 1000 do
   some[#some + 1] = 'JUSTID'
   redis.call(unpack(some))
 end
+local bounded = {}
 for place, number in ipairs(joined) do
-  redis.call('RPUSH', lane .. lanes[place], ARGV[11 + acknowledged + 2 * number])
+  local id, name = ARGV[11 + acknowledged + 2 * number], lanes[place]
+  redis.call('RPUSH', lane .. name, id)
+  if not bounded[name] then
+    redis.call('ZADD', KEYS[5], 'NX', string.match(id, '^%d+'), name) -- a lane of dead letters has no bound yet
+    bounded[name] = true
+  end
 end
 if ARGV[5] ~= '' then
   if ARGV[6] ~= '-1' then
@@ -99,10 +105,14 @@ if waiting > 0 then
         next_due = math.max(0, time - now)
         break
       end
-      local ids, attempts, refusals = string.match(redis.call('HGET', KEYS[3], name), '^(%S+) (%d+) (%d*)')
+      local value = redis.call('HGET', KEYS[3], name)
+      local ids, attempts, refusals = string.match(value, '^(%S+) (%d+) (%d+) %d* ')
+      if not ids then
+        ids, attempts = string.match(value, '^(%S+) (%d+) ') -- as 0.1 wrote it: no refusals before the status
+      end
       local found = {}
       for id in string.gmatch(ids, '[^,]+') do found[#found + 1] = entry(id) end
-      local head = {name, ids, attempts, refusals == '' and '0' or refusals, found}
+      local head = {name, ids, attempts, refusals or '0', found}
       if ARGV[8] == '0' and attempts == '0' and found[1] then
         -- not a retry, so those behind it are likely to follow at once
         for _, behind in ipairs(redis.call('LRANGE', lane .. name, 0, FOLLOWING - 1)) do

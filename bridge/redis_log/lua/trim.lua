@@ -21,19 +21,33 @@ for _, group in ipairs(listed) do
   groups[at['name']] = at
 end
 
+-- a destination's replays have groups of their own, `<destination>~<id>`
+local names, waiting_of = {}, {}
+for at = 4, #ARGV, 2 do
+  names[#names + 1] = ARGV[at]
+  waiting_of[ARGV[at]] = ARGV[at + 1]
+end
+for name in pairs(groups) do
+  local of, id = string.match(name, '^([^~]+)(~.+)$')
+  if of and waiting_of[of] then
+    names[#names + 1] = name
+    waiting_of[name] = waiting_of[of] .. id
+  end
+end
+
 -- every entry below this id is settled everywhere
 local floor = '18446744073709551615-18446744073709551615'
-for at = 4, #ARGV, 2 do
-  local group = groups[ARGV[at]]
+for _, name in ipairs(names) do
+  local group = groups[name]
   if not group then
     floor = '0-1'  -- the first id there can be: it has settled nothing yet
   else
     local ms, seq = string.match(group['last-delivered-id'], '^(%d+)-(%d+)$')
     local candidates = {ms .. '-' .. string.format('%.0f', tonumber(seq) + 1)}
     if group['pending'] > 0 then
-      candidates[2] = redis.call('XPENDING', KEYS[1], ARGV[at])[2]
+      candidates[2] = redis.call('XPENDING', KEYS[1], name)[2]
     end
-    local waiting = redis.call('ZRANGE', ARGV[at + 1], 0, 0, 'WITHSCORES')
+    local waiting = redis.call('ZRANGE', waiting_of[name], 0, 0, 'WITHSCORES')
     if waiting[2] then
       candidates[#candidates + 1] = waiting[2] .. '-0'
     end
