@@ -88,6 +88,10 @@ class Rate:
         self._interval = 1.0 / per_second
         self._next = 0.0
 
+    def wait(self, now: float) -> float:
+        """The seconds until the next place comes; it is left for others."""
+        return max(0.0, self._next - now)
+
     def reserve(self, now: float) -> float:
         """Take the next place; the seconds from monotonic time `now` until it comes."""
         place = max(self._next, now - 1.0)

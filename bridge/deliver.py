@@ -399,7 +399,7 @@ class Delivery:
         requests = [request for request in found if not request.replay]
         if not requests:
             return
-        if self._keeper and any(not request.letter for request in requests):
+        if self._keeper and any(request.enables for request in requests):
             self._gate.enable()
         # a letter joins a lane in the log: whatever flows of its subject goes there first
         able = [request for request in requests if not request.letter or self._queue.hold(request.subject)]

@@ -1,7 +1,7 @@
 """Makes a destination's workers from its settings: the loop, what it wants, how it sends. Opens no connection."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -14,13 +14,16 @@ from bridge.delivery.form import form
 from bridge.delivery.gate import Gate
 from bridge.delivery.health import Rules
 from bridge.delivery.lane import Limits, Together
+from bridge.delivery.replay_gate import MOST
 from bridge.delivery.template import Template
 from bridge.event import Entry
 from bridge.fan_out import FanOut
 from bridge.guard import Guard
-from bridge.ports import Observe
+from bridge.handshake import Introduced
+from bridge.ports import Observe, Send
 from bridge.post import PostClient, Spawn, Tls, proxy_from_environment
 from bridge.redis_log import RedisLog, Server, Streams, position_key
+from bridge.replay import Live, Replays, Sender
 from bridge.secret_files import RotatingSigner
 from bridge.settings import AnyDestination, Http, RedisDestination, WebhookDestination
 from bridge.signing import signing_key
@@ -35,8 +38,11 @@ class Around:
 
     log: RedisLog
     http: Http
+    sender: str
+    """The DNS name that this bridge gives itself."""
     observe: Observe
     spawn: Spawn
+    start: Callable[[Worker], None]
     stop: Stop
 
 
@@ -60,8 +66,11 @@ def limits_of(destination: WebhookDestination) -> Limits:
     )
 
 
-def client_of(destination: WebhookDestination, spawn: Spawn) -> PostClient:
-    """The connections of a webhook. Raises ConfigurationError for a file of `tls` that can't be used any more."""
+def client_of(destination: WebhookDestination, spawn: Spawn, most: int | None = None) -> PostClient:
+    """The connections of a webhook, `most` of them or as many as it may have in flight.
+
+    Raises ConfigurationError for a file of `tls` that can't be used any more.
+    """
     proxy = destination.proxy
     return PostClient(
         destination.url,
@@ -70,24 +79,37 @@ def client_of(destination: WebhookDestination, spawn: Spawn) -> PostClient:
         tls=Tls(destination.tls.ca_file, destination.tls.cert_file, destination.tls.key_file),
         proxy=proxy_from_environment(destination.url) if proxy == "environment" else proxy,
         timeout=destination.timeout,
-        connections=destination.max_in_flight,
+        connections=most or destination.max_in_flight,
         plain=not destination.inside_only,
     )
 
 
-def endpoint_of(
-    name: str, destination: WebhookDestination, http: Http, observe: Observe, marks: bytes = b""
-) -> Endpoint:  # fmt: skip
-    """What is sent to a webhook, and how it is signed."""
+def signer_of(name: str, destination: WebhookDestination, observe: Observe) -> RotatingSigner:
+    """How a webhook is signed."""
     keys = [signing_key(secret.get_secret_value()) for secret in destination.secrets]
+    return RotatingSigner(name, keys, [Path(file) for file in destination.secret_files], observe)
+
+
+def endpoint_of(
+    name: str, destination: WebhookDestination, around: Around, signer: RotatingSigner, *, partition: int,
+    marks: bytes = b"",
+) -> Endpoint:  # fmt: skip
+    """What is sent to a webhook of one partition's events, to which links lead."""
     return Endpoint(
         name,
         destination.url,
-        form(destination.format, _link(http)),
-        RotatingSigner(name, keys, [Path(file) for file in destination.secret_files], observe),
+        form(destination.format, _link(around.http, partition)),
+        signer,
         headers=tuple((name, value.get_secret_value()) for name, value in destination.headers.items()),
+        origin=around.sender if destination.handshake else "",
         marks=marks,
     )
+
+
+def send_of(endpoint: Endpoint, client: PostClient, gate: Gate, observe: Observe) -> Send:
+    """What sends to an endpoint, and asks it first where it has an origin."""
+    send = Webhook(endpoint, client, observe)
+    return Introduced(send, endpoint, client, gate, observe) if endpoint.origin else send
 
 
 def start_of(begin: str) -> str:
@@ -95,9 +117,9 @@ def start_of(begin: str) -> str:
     return begin if begin in {"start", "now"} else str(int(datetime.fromisoformat(begin).timestamp() * 1000))
 
 
-def _link(http: Http) -> Callable[[Entry], str]:
-    base = http.links
-    return lambda entry: f"{base}/v1/events/{entry.entry.rpartition(':')[2]}"
+def _link(http: Http, partition: int) -> Callable[[Entry], str]:
+    base = f"{http.links}/v1/events/{partition}-"
+    return lambda entry: base + entry.entry.rpartition(":")[2]
 
 
 async def workers_of(
@@ -131,25 +153,47 @@ async def _fan_out_workers(
     return found
 
 
+def _sender(
+    name: str, destination: WebhookDestination, around: Around, signer: RotatingSigner, gate: Gate
+) -> Sender:  # fmt: skip
+    @contextlib.asynccontextmanager
+    async def sender(partition: int, marks: bytes) -> AsyncIterator[Send]:
+        client = client_of(destination, around.spawn, MOST)
+        endpoint = endpoint_of(name, destination, around, signer, partition=partition, marks=marks)
+        try:
+            yield send_of(endpoint, client, gate, around.observe)
+        finally:
+            await client.close()
+
+    return sender
+
+
 async def _webhook_workers(
     name: str, destination: WebhookDestination, around: Around, stack: contextlib.AsyncExitStack
 ) -> Sequence[Worker]:  # fmt: skip
     client = client_of(destination, around.spawn)
     stack.push_async_callback(client.close)
-    send = Webhook(endpoint_of(name, destination, around.http, around.observe), client, around.observe)
+    signer = signer_of(name, destination, around.observe)
     limits, wants = limits_of(destination), filter_of(destination)
     rules = Rules(disable_after=destination.disable_after or None)
     gate = Gate(
-        rules, destination.max_in_flight, around.log.clock.seconds, Random(), rate=destination.rate_limit
+        rules, destination.max_in_flight, around.log.clock.seconds, Random(), rate=destination.rate_limit,
+        stranger=destination.handshake,
     )  # fmt: skip
-    deliveries = [
-        Delivery(
-            name, lanes, send, wants, limits,
+    replays = Replays(
+        Live(
+            name, around.log, _sender(name, destination, around, signer, gate), wants, limits, gate,
+            around.observe, around.stop,
+            lambda name, run: around.start(Worker(name, run, Phase.FINISH)),
+        )
+    )  # fmt: skip
+    workers = []
+    for partition, lanes in enumerate(around.log.lanes(name, start_of(destination.from_), limits.together)):
+        endpoint = endpoint_of(name, destination, around, signer, partition=partition)
+        delivery = Delivery(
+            name, lanes, send_of(endpoint, client, gate, around.observe), wants, limits,
             gate=gate, observe=around.observe, stop=around.stop, keeper=partition == 0,
+            replays=partial(replays.take, partition),
         )  # fmt: skip
-        for partition, lanes in enumerate(around.log.lanes(name, start_of(destination.from_), limits.together))
-    ]  # fmt: skip
-    return [
-        Worker(f"deliver {name} {partition}", delivery.run, Phase.FINISH)
-        for partition, delivery in enumerate(deliveries)
-    ]
+        workers.append(Worker(f"deliver {name} {partition}", delivery.run, Phase.FINISH))
+    return workers

@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 _NAME = re.compile(r"[a-z0-9._-]{1,253}")
 _PORTS = {"https": 443, "http": 80}
+_DNS_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Target:
     def authority(self) -> str:
         """The Host header: the port is left out where it is the scheme's (RFC 9110, 7.2)."""
         return self.endpoint.removesuffix(f":{_PORTS[self.scheme]}")
+
+
+def is_dns_name(text: str) -> bool:
+    """Whether it has the letters and the length of a DNS name, so that it may become a header."""
+    return _DNS_NAME.fullmatch(text) is not None
 
 
 def target_of(url: str) -> Target:

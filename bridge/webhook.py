@@ -4,7 +4,6 @@ Standard Webhooks 1.0.0 headers around a CloudEvents format (`bridge.delivery.fo
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from bridge.ports import Observe
 from bridge.post import Answer, PostClient
 from bridge.retry_after import retry_after
 from bridge.signing import Signer
+from bridge.target import is_dns_name
 
 __all__ = ["LONGEST_WAIT", "Endpoint", "Webhook", "webhook_id"]
 
@@ -26,7 +26,6 @@ LONGEST_WAIT = 3600.0
 
 Done = Callable[[Unit, Outcome], None]
 
-_dns_name = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?").fullmatch
 _DELIVERED = {status: Outcome(Result.DELIVERED, status) for status in range(200, 300)}
 
 
@@ -45,6 +44,11 @@ class Endpoint:
     marks: bytes = b""
     """Header lines of this bridge's own, such as b"Runbridge-Replay: 1\\r\\n"; each ends with CRLF."""
 
+    @property
+    def own(self) -> bytes:
+        """Its own header lines: what its settings add."""
+        return "".join(f"{name}: {value}\r\n" for name, value in self.headers).encode("ascii")
+
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {self.url.partition('?')[0].partition('#')[0]}>"
 
@@ -57,7 +61,7 @@ def origin_headers(origin: str) -> bytes:
     """
     if not origin:
         return b""
-    if not _dns_name(origin):
+    if not is_dns_name(origin):
         raise ValueError(f"{origin!r} is no DNS name; the handshake names the sender with one, such as bridge.example")
     return f"WebHook-Request-Origin: {origin}\r\nOrigin: {origin}\r\n".encode()
 
@@ -71,8 +75,7 @@ class Webhook:
         self._form = endpoint.form
         self._sign = endpoint.signer.header
         self._post = client.post
-        lines = "".join(f"{name}: {value}\r\n" for name, value in endpoint.headers)
-        self._last = origin_headers(endpoint.origin) + lines.encode("ascii") + endpoint.marks
+        self._last = origin_headers(endpoint.origin) + endpoint.own + endpoint.marks
 
     def __call__(self, unit: Unit, done: Done) -> None:
         """Try once; `done` hears of it later, once, whatever happens. A mistake of ours is `Result.OURS`."""

@@ -40,7 +40,7 @@ class Gate:
         self._saved_at = -math.inf
         self._ours_since: float | None = None
         """When failures of ours began, where there was nothing else since."""
-        self._pumps: list[Callable[[], None]] = []
+        self._pumps: deque[Callable[[], None]] = deque()
         self.in_flight = 0
         self.changes: deque[Change] = deque()
         """What is to be announced, oldest first; the log is told by one of the partitions."""
@@ -174,5 +174,6 @@ class Gate:
             self.changes.popleft()
 
     def _pump(self) -> None:
-        for pump in self._pumps:
+        self._pumps.rotate(1)  # whoever is first may take all the places there are
+        for pump in tuple(self._pumps):
             pump()

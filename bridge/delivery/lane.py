@@ -149,6 +149,11 @@ class Request:
     subject: str = ""
 
     @property
+    def enables(self) -> bool:
+        """Whether the destination is to be enabled; what is neither this nor anything known is passed over."""
+        return self.text == "enable"
+
+    @property
     def replay(self) -> bool:
         """Whether it is about a replay (`bridge.replay`), which takes it off the list itself."""
         return self.text.startswith(("replay ", "cancel "))

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from bridge.guard import Network, forbidden
+from bridge.target import is_dns_name
 
 Address = IPv4Address | IPv6Address
 
@@ -139,6 +140,18 @@ def public_url(text: str) -> str:
     if text:
         web_url(text)
     return text.rstrip("/")
+
+
+def sender(public_url: str, instance: str) -> str:
+    """Returns the DNS name that the bridge gives itself: the host of `public_url`, else `instance`, else the host's.
+
+    The empty text where that is none. A `public_url` that is no URL counts as none.
+    """
+    try:
+        name = urlsplit(public_url).hostname or instance or socket.gethostname()
+    except ValueError:
+        name = instance
+    return name if is_dns_name(name) and literal(name) is None else ""
 
 
 def proxy(text: str) -> str:

@@ -33,6 +33,7 @@ def findings(tables: Tables) -> Iterator[Finding]:
             yield from _schedule(path, table(destination, "retry_schedule"))
             yield from _batch(path, destination)
             yield from _thin(path, destination, table(tables, "http"))
+            yield from _handshake(path, destination, tables)
 
 
 def _secrets(path: Path, destination: Tables) -> Iterator[Finding]:
@@ -109,6 +110,17 @@ def _schedule(path: Path, schedule: Tables) -> Iterator[Finding]:
 def _batch(path: Path, destination: Tables) -> Iterator[Finding]:
     if "batch" in destination and destination.get("format") != "batched":
         yield Finding((*path, "batch"), 'is only for format = "batched"; set that, or remove batch')
+
+
+def _handshake(path: Path, destination: Tables, tables: Tables) -> Iterator[Finding]:
+    """A receiver is asked by the name of who asks."""
+    if destination.get("handshake") is not True:
+        return
+    if not addresses.sender(text_of(table(tables, "http"), "public_url"), text_of(tables, "instance")):
+        yield Finding(
+            (*path, "handshake"),
+            "needs a DNS name for this bridge, such as bridge.example; set http.public_url, or call the instance so",
+        )
 
 
 def _thin(path: Path, destination: Tables, http: Tables) -> Iterator[Finding]:

@@ -146,7 +146,8 @@ class WebhookDestination(Destination):
     header_files: HeaderFiles = Field(default={})
     """Files that hold a header's value each: `header_files.Authorization = "secrets/crm"`; read once, at start."""
     handshake: forms.Switch = False
-    """Whether the receiver has to allow the bridge first (the handshake of the CloudEvents webhook specification)."""
+    """Whether the receiver has to allow the bridge first (the handshake of the CloudEvents webhook specification), once
+    after each start. It may lower `rate_limit`."""
     allow_networks: forms.Networks = ()
     """Networks that this destination may be in although they aren't public."""
     allow_http: forms.Switch = False

@@ -20,6 +20,9 @@ _HEAD = """# Configuration
 key in its place. `runbridge check --config FILE` names every mistake at once, each with its key path, and exits with
 78 if there is one; with `--connect` it also tries Redis, the accounts and the destinations.
 
+Beside this page: [which events a destination gets](filters.md), [what a receiver has to do](receiving.md), and
+[what its answers mean](operations.md#what-a-receivers-answer-means).
+
 ## Values
 
 - **Durations** are texts with a unit (`"250ms"`, `"20s"`, `"5m"`, `"2h"`, `"7d"`) or numbers of seconds.
@@ -27,7 +30,8 @@ key in its place. `runbridge check --config FILE` names every mistake at once, e
 - **Names** of accounts, sources and destinations are 1 to 128 letters, digits and `.` `_` `:` `-`.
 - **Relative paths** start at the directory of the configuration file.
 - **Secrets** stand in a file that the configuration names (`..._file`), in the environment, or in the configuration
-  itself. A secret's file has at most 64 KiB and is read once, at start; white space around the secret is stripped.
+  itself. A secret's file has at most 64 KiB and is read once, at start, but those of a webhook's `secret_files` again
+  when they change; white space around the secret is stripped.
   No secret is ever shown, in a message or elsewhere.
 - An unknown key is an error that names the known ones.
 
@@ -83,6 +87,8 @@ _TAIL = """## What has to fit together
 - `batch` needs `format = "batched"`.
 - `format = "thin"` needs `http.public_url`, or an address in `http.listen` that isn't that of every interface: its
   links lead to `GET /v1/events/<id>` there.
+- `handshake` needs a DNS name for the bridge: the host of `http.public_url`, else `instance`, which is the host's name
+  when empty.
 - `tls` needs an https `url`, and `tls.key_file` needs `tls.cert_file`. The files are there and have PEM in them, the
   key belongs to the certificate and has no passphrase.
 - A `stream` doesn't begin as the bridge's own keys do: with `log.prefix`, a colon and a brace. On a cluster, it begins

@@ -160,6 +160,11 @@ class Settings(BaseSettings):
     ] = {}
     destinations: Annotated[Mapping[str, _OneDestination], AfterValidator(MappingProxyType)] = {}
 
+    @property
+    def sender(self) -> str:
+        """The DNS name that the bridge gives itself where a receiver is asked for consent; empty for none."""
+        return addresses.sender(self.http.public_url, self.instance)
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -17,6 +17,8 @@ end
 for _, check in ipairs({
   {'LREM', KEYS[8], '1', ''}, {'HSET', KEYS[3], '', ''}, {'ZADD', KEYS[4], '0', ''}, {'LINSERT', ARGV[3], 'BEFORE', '', ''},
   {'RPUSH', ARGV[3], ''}, {'LPUSH', ARGV[3], ''}, {'SREM', KEYS[9], ''}, {'HDEL', KEYS[2], ''},
+  {'XRANGE', KEYS[6], '0-1', '0-1'}, {'HGET', KEYS[2], ''}, {'HEXISTS', KEYS[3], ''}, {'LLEN', ARGV[3]},
+  {'LINDEX', ARGV[3], '0'}, {'SADD', ARGV[3], ''}, {'EXISTS', KEYS[8]},
 }) do
   if not redis.acl_check_cmd(unpack(check)) then
     return redis.error_reply('NOPERM this user may not run ' .. check[1] .. ' on ' .. check[2])

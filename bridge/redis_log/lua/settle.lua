@@ -29,8 +29,9 @@ local behind = 19 + count + 5 * dead
 for _, check in ipairs({
   {'XADD', KEYS[6], '*', 'id', ''}, {'XDEL', KEYS[6], '0-1'}, {'XACK', KEYS[1], group, '0-1'},
   {'XRANGE', KEYS[1], '0-1', '0-1'}, {'HSET', KEYS[3], name, ''}, {'HDEL', KEYS[3], name}, {'RPUSH', lane, ''},
-  {'LPOP', lane}, {'LINDEX', lane, '0'}, {'ZADD', KEYS[4], '0', name}, {'ZADD', KEYS[5], '0', name},
-  {'ZREM', KEYS[4], name}, {'ZREM', KEYS[5], name}, {'SADD', members, ''},
+  {'LPOP', lane}, {'LPUSH', lane, ''}, {'ZADD', KEYS[4], '0', name}, {'ZADD', KEYS[5], '0', name},
+  {'ZREM', KEYS[4], name}, {'ZREM', KEYS[5], name}, {'SADD', members, ''}, {'SMEMBERS', members}, {'DEL', members},
+  {'HEXISTS', KEYS[2], ''},
 }) do
   if not redis.acl_check_cmd(unpack(check)) then
     return redis.error_reply('NOPERM this user may not run ' .. check[1] .. ' on ' .. check[2])
@@ -84,7 +85,7 @@ if verdict == 'done' or verdict == 'dead' then
 end
 
 if not first then
-  if verdict ~= 'dead' then
+  if verdict == 'retry' or verdict == 'hold' then
     for at = behind, #ARGV, 2 do
       if ARGV[at + 1] ~= '' then
         redis.call('RPUSH', lane, ARGV[at + 1])
