@@ -8,11 +8,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import trustme
 from daemon import Daemon, Log, configuration
 from following import Stage
 from servers import FLAVOURS, RedisServer
 from upstream import Upstream
 
+from bridge.dial import Tls
 from bridge.redis_log.keys import Keys
 
 _KEYS = Keys("PREFIX", 0)
@@ -154,3 +156,19 @@ def _only_known_keys(request: pytest.FixtureRequest) -> Iterator[None]:
     for server in servers.values():
         server.call("FLUSHALL")
     assert not left, f"keys that are not in the key table: {left}"
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """An authority of the tests' own."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def files(authority: trustme.CA, tmp_path: Path) -> Tls:
+    """Its certificate, and a client's."""
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    client = authority.issue_cert("client@example")
+    client.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
+    client.private_key_pem.write_to_path(tmp_path / "client.key")
+    return Tls(str(tmp_path / "ca.pem"), str(tmp_path / "client.pem"), str(tmp_path / "client.key"))
