@@ -10,12 +10,9 @@ import math
 from collections.abc import Callable
 from random import Random
 from time import monotonic
-from typing import Any
 
 from bridge.backoff import delays
-from bridge.clock import now, rfc3339, uuid7
 from bridge.delivery.gate import Gate
-from bridge.delivery.health import Change, Standing
 from bridge.delivery.lane import Claims, Limits, Outcome, Reader, Request, Result, Taken, Unit
 from bridge.delivery.queue import SLOW, Queue
 from bridge.errors import Fenced, LogUnavailable
@@ -23,12 +20,11 @@ from bridge.event import Entry
 from bridge.facts import (
     DeadLettered,
     DeliveryBlocked,
-    DestinationChanged,
     DestinationFenced,
     EntriesMissing,
     LaneHeld,
 )
-from bridge.normalize.own import destination_event
+from bridge.keeper import Keeper
 from bridge.ports import Lanes, Observe, Send, Wants
 from bridge.stop import Stop, within
 
@@ -58,7 +54,8 @@ class Delivery:
         self.destination = destination
         self._lanes, self._send, self._wants, self._gate = lanes, send, wants, gate
         self._limits = limits
-        self._observe, self._stop, self._keeper = observe, stop, keeper
+        self._observe, self._stop = observe, stop
+        self._keeper = Keeper(destination, gate, observe) if keeper else None
         self._finite, self._replays = finite, replays
         self._random = Random()
         self._time: Callable[[], float] = monotonic
@@ -80,9 +77,6 @@ class Delivery:
         self._due_at = math.inf
         """When the next of them is due, by the event loop's time."""
         self._timer: asyncio.TimerHandle | None = None
-        self._announced: Change | None = None
-        self._announcement: Entry | None = None
-        """The event about it."""
         self._in_flight = 0
         self._told = False
         """The last round only told."""
@@ -150,7 +144,7 @@ class Delivery:
         self._position, standing = await self._lanes.open()
         self._stored, self._passed, self._store_at = self._position, 0, math.inf
         if self._keeper:
-            self._adopt(standing)
+            self._keeper.adopt(standing)
         self._queue.clear()
         self._landing = False
         self._due_at, self._waiting = 0.0, 1  # the log is asked what waits there
@@ -165,12 +159,6 @@ class Delivery:
             self._queue.settled += [entry.entry for entry in entries if entry.entry in delivered]
             self._admit([entry for entry in entries if entry.entry not in delivered], None)
         self._asked = True
-
-    def _adopt(self, stored: bytes) -> None:
-        self._gate.adopt(stored)
-        changes = self._gate.changes
-        if changes and changes[0].standing.encode() == stored:
-            self._gate.saved(changes[0].standing)  # only the answer was lost
 
     async def _landed(self) -> None:
         """Wait until nothing is in flight: what is sent again after a recovery must not overtake itself."""
@@ -228,7 +216,7 @@ class Delivery:
     async def _exchange(self, claims: Claims) -> Taken:
         settled, settlements = self._queue.told()
         self._telling, self._unconfirmed = self._unconfirmed, {}
-        mark, standing = self._mark()
+        mark, standing = self._keeper.mark() if self._keeper else (None, None)
         taken = await self._lanes.exchange(
             settled, settlements, claims, heads=self._heads, busy=list(self._queue.held), mark=mark
         )
@@ -312,6 +300,8 @@ class Delivery:
         queue, gate = self._queue, self._gate
         while queue.ready and not self._stop.is_set():
             time = self._time()
+            if self._in_flight + len(self._unconfirmed) + len(self._telling) >= self._limits.max_in_flight:
+                return  # what is not yet told would be sent again after a crash: it counts as in flight
             wait = queue.wait(time) or gate.enter()
             if wait > 0:
                 if wait != math.inf:
@@ -356,36 +346,7 @@ class Delivery:
         self._observe(LaneHeld(self.destination, unit.entries[0].subject, made, delay))
         self._queue.retry(unit, made, refusals, delay, outcome)
 
-    # -- the destination as a whole
-
-    def _mark(self) -> tuple[tuple[bytes, Entry | None] | None, Standing | None]:
-        """What the log is to be told of the destination as a whole, and the standing it is about."""
-        if not self._keeper:
-            return None, None
-        if self._gate.changes:
-            change = self._gate.changes[0]
-            if change is not self._announced:
-                self._announced, self._announcement = change, self._announce(change)
-            return (change.standing.encode(), self._announcement), change.standing
-        standing = self._gate.unsaved()
-        return (None, None) if standing is None else ((standing.encode(), None), standing)
-
-    def _announce(self, change: Change) -> Entry:
-        self._observe(
-            DestinationChanged(
-                self.destination, change.what, change.reason, change.status, change.attempts, change.failures
-            )
-        )
-        id_ = uuid7()
-        data: dict[str, Any] = {
-            "destination": self.destination, "state": change.standing.state, "reason": change.reason,
-            "status": change.status, "attempts": change.attempts, "failures": change.failures,
-            "share": round(change.share, 3),
-        }  # fmt: skip
-        type_, event = destination_event(
-            id_=id_, destination=self.destination, what=change.what, data=data, time=rfc3339(now())
-        )
-        return Entry("", id_, type_, self.destination, event)
+    # -- requests
 
     def _ask(self) -> None:
         self._asked = True

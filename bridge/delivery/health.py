@@ -247,8 +247,9 @@ class Health:
 
 
 def probe_wait(rules: Rules, failed: int, random: Random) -> float:
-    """Seconds until the next probe: 1 s, 2 s, 4 s, ... 60 s by how many have failed in sequence, up to a fifth sooner."""
-    return min(rules.first_probe * 2 ** min(failed, _DOUBLINGS), rules.longest_probe) * random.uniform(0.8, 1.0)
+    """Seconds until the next probe: 1 s, 2 s, 4 s, ... 60 s by how many failed in sequence, up to a fifth sooner."""
+    wait = min(rules.first_probe * 2.0 ** min(failed, _DOUBLINGS), rules.longest_probe)
+    return wait * random.uniform(0.8, 1.0)
 
 
 def _reason(outcome: Outcome) -> str:

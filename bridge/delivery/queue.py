@@ -233,7 +233,7 @@ class Queue:
         )  # fmt: skip
 
     def hold(self, subject: str) -> bool:
-        """Have a subject wait in the log from now on, but for what is in flight; False where that can't be right now."""
+        """Have a subject wait in the log from now on, but for what is in flight; False where that can't be yet."""
         flow = self._flows.get(subject)
         if flow is None:
             self.held.get(subject, _NOTHING).clear()  # what was to follow: the log may put something before it
