@@ -11,7 +11,9 @@ from pathlib import Path
 
 from daemon import package
 
-APPEND, ARM, OPEN_SOURCE, SETTLE = (f"redis_log/lua/{name}.lua" for name in ("append", "arm", "open_source", "settle"))
+APPEND, ARM, OPEN_SOURCE, SETTLE, TAKE = (
+    f"redis_log/lua/{name}.lua" for name in ("append", "arm", "open_source", "settle", "take")
+)
 
 
 def _guard(name: str) -> str:
@@ -44,7 +46,21 @@ BOTH = Mutant(
 WINDOW = Mutant("stored window", {OPEN_SOURCE: ((r"redis\.call\('LRANGE', KEYS\[2\], 0, -1\)", "{}"),)})
 ARMED = Mutant("mark of a wait", {ARM: ((r"'armed', ARGV\[4\]", "'armed', '0'"),)})
 ATTEMPTS = Mutant(
-    "stored attempts", {SETTLE: ((r"(wait\(entry, )ARGV\[7\](, now \+ tonumber\(ARGV\[8\]\))", r"\g<1>0\2"),)}
+    "stored attempts", {SETTLE: ((r"(wait\(ids, )ARGV\[7\](, now \+ tonumber\(ARGV\[8\]\))", r"\g<1>'0 0'\2"),)}
+)
+CLAIMS = Mutant("claims", {TAKE: ((r"redis\.call\(unpack\(some\)\)", "redis.call('PING')"),)})
+LANES = Mutant("joining of waiting lanes", {TAKE: ((r"if waiting > 0 then(\s+if ARGV\[8\])", r"if false then\1"),)})
+IDENTITY = Mutant(
+    "webhook-id that stays",
+    {"signing.py": ((r"blake2b\(identity, ", "blake2b(identity + str(id(event_id)).encode(), "),)},
+)
+KNOWN = Mutant(
+    "outcomes known over an outage of Redis",
+    {"deliver.py": ((r"self\._known \| self\._telling \| self\._unconfirmed", "dict[Key, Outcome]()"),)},
+)
+CLOCK = Mutant(
+    "clock that goes on over restarts",
+    {"redis_log/delivery_clock.py": ((r"max\(wall - then, 0\.0\)", r"\g<0> + 5.0"),)},
 )
 
 CURSOR = Mutant("stored cursor", {APPEND: ((r"if ARGV\[5\] == '1'", "if false"),)})

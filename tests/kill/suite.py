@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from kill import mutants, rounds
+from kill import delivery_case, mutants, rounds
+from kill.delivery_case import mixed_deliveries
 from kill.every_call import Plan, every_call
 from kill.findings import Findings
 from kill.mutants import Mutant
@@ -54,6 +55,9 @@ FORGETFUL = Plan((rounds.REPLAY, rounds.KILLED_IN_LIST, rounds.RESTART), SMALL, 
 QUICK_EVERY = Plan(SOME, works=5, signals=True, kills=3)
 QUICK_FORGETFUL = Plan((rounds.KILLED_IN_LIST,), SMALL, works=2, window=100)
 
+MIXED = delivery_case.Plan(kills=10, redis_kills=2)
+QUICK_MIXED = delivery_case.Plan(kills=3, redis_kills=1, slow=(0.3, 0.6), pause=2.0)
+
 
 def _control(title: str, plan: Plan, mutant: Mutant) -> Case:
     return Case("H", title, partial(every_call, plan=plan), mutant)
@@ -72,6 +76,26 @@ CALL_CONTROLS = [
 ]  # fmt: skip
 """Those of G and H: the same play, of the kinds and rounds that the guard is there for."""
 
+
+def _delivery_control(
+    title: str, mutant: Mutant, name: str, *, kills: int = 1, redis_kills: int = 0, rate: float = delivery_case.RATE
+) -> Case:
+    plan = delivery_case.Plan(
+        kills, redis_kills, slow=(0.3, 0.6), pause=2.0, names=(name,), rate=rate, settling=3.0
+    )  # fmt: skip
+    return Case("I", title, partial(mixed_deliveries, plan=plan), mutant)
+
+
+DELIVERY_CONTROLS = [
+    _delivery_control("claims not made", mutants.CLAIMS, "slow", rate=40.0),
+    _delivery_control("lanes not joined", mutants.LANES, "poison"),
+    _delivery_control("attempts not stored", mutants.ATTEMPTS, "poison"),
+    _delivery_control("webhook-id made anew", mutants.IDENTITY, "flaky"),
+    _delivery_control("outcomes forgotten", mutants.KNOWN, "slow", kills=0, redis_kills=2),
+    _delivery_control("clock jumps at a start", mutants.CLOCK, "poison", kills=2),
+]
+"""Those of I: the destination that the guard is there for."""
+
 CASES = [
     Case("A", "bridge killed", partial(killed_bridge, kills=10)),
     Case("B", "Redis killed, and put back to an older copy", partial(killed_redis, kills=3)),
@@ -81,6 +105,7 @@ CASES = [
     Case("F", "bridge killed while it delivers webhooks", partial(killed_deliveries, kills=10)),
     Case("G", "every kind under every fault in turn, bridge killed", partial(every_call, plan=EVERY)),
     Case("H", "cursors and bookmarks alone, window of 100 ids", partial(every_call, plan=FORGETFUL)),
+    Case("I", "deliveries of every temper, bridge and Redis killed", partial(mixed_deliveries, plan=MIXED)),
 ]
 """What `make kill` plays."""
 
@@ -93,6 +118,7 @@ QUICK = [
     Case("F", "bridge killed while it delivers webhooks", partial(killed_deliveries, kills=3)),
     Case("G", "every kind under some faults, bridge killed", partial(every_call, plan=QUICK_EVERY)),
     Case("H", "cursors and bookmarks alone, window of 100 ids", partial(every_call, plan=QUICK_FORGETFUL)),
+    Case("I", "deliveries of every temper, bridge and Redis killed", partial(mixed_deliveries, plan=QUICK_MIXED)),
 ]
 """The same, small enough for every run of the tests."""
 
@@ -103,6 +129,7 @@ QUICK_CONTROLS = [
     Case("D", "fence off", partial(frozen_owner, frozen=[0.3]), mutants.FENCE),
     Case("F", "attempts not stored", partial(killed_deliveries, kills=2), mutants.ATTEMPTS),
     *CALL_CONTROLS[:2],
+    *DELIVERY_CONTROLS[:2],
 ]
 """Cases whose guard has been taken out of a copy of the package."""
 
@@ -111,5 +138,6 @@ CONTROLS = [
     Case("D", "compare and fence off", partial(frozen_owner, frozen=[0.3]), mutants.BOTH),
     Case("E", "waits not marked", partial(killed_waits, kills=3, kinds=(Before.GHOST,)), mutants.ARMED),
     *CALL_CONTROLS[2:],
+    *DELIVERY_CONTROLS[2:],
 ]
 """Those of `make kill`."""
