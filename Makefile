@@ -41,7 +41,7 @@ test-wheel: wheel  ## the tests against the wheel, installed, with no bridge/ in
 	rm -rf build/around && mkdir -p build/around && cp -R $(AROUND) build/around
 	cd build/around && $(CURDIR)/$(WHEEL_VENV)/bin/python -m pytest $(ARGS)
 
-kill: $(ALL)  ## exactly once: kill -9, every upstream fault, a rolled-back Redis, lost answers; four minutes
+kill: $(ALL)  ## exactly once: kill -9, every upstream fault, a rolled-back Redis, lost answers; six minutes
 	$(BIN)/python -m tests.kill $(ARGS)
 
 bench: $(ALL)  ## speed against other ways to do the same; several minutes

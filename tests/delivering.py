@@ -20,6 +20,8 @@ from bridge.stop import Stop
 
 SECRET = "whsec_Zm9yIHRoZSB0ZXN0cyBvbmx5LCBub3Qgc2VjcmV0"
 SOURCE = "https://api.bctrl.ai/runs/"
+OWN = "dev.runbridge.destination."
+"""What the types of events about destinations begin with."""
 QUICK = [0.05]
 """A retry schedule for tests: fifty milliseconds between attempts."""
 
@@ -57,9 +59,10 @@ class Stage:
         self.partitions = partitions
         self.keys = Keys(prefix, 0)
 
-    def config(self, *destinations: str, more: str = "") -> str:
-        """A configuration with these destinations; `more` are keys of the top level."""
+    def config(self, *destinations: str, more: str = "", http: str = "") -> str:
+        """A configuration with these destinations; `more` are keys of the top level, `http` those of that table."""
         text = configuration(self.server.url, "\n".join(destinations), prefix=self.prefix, more=more)
+        text = text.replace('[http]\nlisten = ""', f"[http]\n{http}") if http else text
         return text.replace("[log]\n", f"[log]\npartitions = {self.partitions}\n")
 
     def put(self, events: Iterable[tuple[str, str]], kind: str = "ai.bctrl.navigation") -> None:
@@ -75,11 +78,13 @@ class Stage:
         self.server.client().xadd(self.keys.events, fields)  # type: ignore[arg-type]  # dict is invariant
 
     @contextlib.asynccontextmanager
-    async def bridge(self, *destinations: str, more: str = "", url: str = "") -> AsyncIterator[App]:
+    async def bridge(
+        self, *destinations: str, more: str = "", url: str = "", http: str = ""
+    ) -> AsyncIterator[App]:  # fmt: skip
         """A bridge with these destinations; stopped politely at the end. `url` is another way to the server."""
         with TemporaryDirectory() as directory:
             path = Path(directory) / "bridge.toml"
-            config = self.config(*destinations, more=more)
+            config = self.config(*destinations, more=more, http=http)
             path.write_text(config.replace(self.server.url, url) if url else config)
             stop = Stop()
             app = App(load(path, {}), stop)
@@ -89,6 +94,19 @@ class Stage:
         finally:
             stop.set()
             await asyncio.wait_for(running, 30)
+
+    def ask(self, name: str, text: str) -> None:
+        """Ask something of a destination, as the command line does: "enable" or "retry <dead letter id>"."""
+        pipe = self.server.client().pipeline()
+        pipe.rpush(self.keys.requests(name), text)
+        pipe.sadd(self.keys.requests(), name)
+        pipe.execute()
+
+    def told(self, name: str) -> list[str]:
+        """What became of a destination, by the events about it in the log."""
+        entries = self.server.call("XRANGE", self.keys.events, "-", "+")
+        own = [fields["type"] for _, fields in entries if fields["subject"] == name]
+        return [kind.removeprefix(OWN) for kind in own if kind.startswith(OWN)]
 
     def settled(self, name: str) -> bool:
         """Whether the destination has nothing left: nothing unread, nothing in flight, nothing waiting."""

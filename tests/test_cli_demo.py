@@ -30,12 +30,15 @@ Demo = Callable[..., Command]
 
 
 def processes_with(text: str) -> list[psutil.Process]:
-    """Processes whose command line or working directory has this text, this one excepted."""
+    """Processes whose command line or working directory has this text, this one excepted.
+
+    One that has ended counts as gone, though whoever inherited it may not have asked for its end (a zombie).
+    """
     found = []
     for process in psutil.process_iter():
         try:
             seen = " ".join([*process.cmdline(), process.cwd()])
-            dead = process.status() == psutil.STATUS_ZOMBIE
+            dead = process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
         except psutil.Error:
             continue
         if text in seen and not dead and process.pid != os.getpid():

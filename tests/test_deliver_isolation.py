@@ -42,11 +42,9 @@ async def test_a_dead_destination_delays_neither_the_log_nor_another(stage: Stag
             "/v2/runs/r/events/stream",
             stream(*(part for n in range(60) for part in (frame(f"e{n:02d}"), 0.02)), then=HANG),
         )
-        config = [
-            destination("refusing", f"http://127.0.0.1:{free_port()}", retry_schedule=[9]),
-            destination("silent", silent.url), destination("broken", broken.url, retry_schedule=QUICK),
-            destination("living", receiver.url), stream_source(run="r"),
-        ]  # fmt: skip
+        urls = {"refusing": f"http://127.0.0.1:{free_port()}", "silent": silent.url, "broken": broken.url}
+        config = [destination(name, url, types=["ai.bctrl.*"], retry_schedule=QUICK) for name, url in urls.items()]
+        config += [destination("living", receiver.url, types=["ai.bctrl.*"]), stream_source(run="r")]
         accounts = configuration("", "", bctrl=upstream.url)
         config.append(accounts[accounts.index("[accounts") :])
         async with stage.bridge(*config, more='grace = "1s"'):

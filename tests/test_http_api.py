@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 from servers import free_port
 
+from bridge.event import Entry
 from bridge.http_api import HttpApi, Readiness
 
 TOKEN = "a-token-of-some-length"
@@ -24,11 +25,16 @@ class Served:
         self.url = ""
 
 
+async def nothing(partition: int, id_: str) -> Entry | None:
+    """A log without entries."""
+    return None
+
+
 @asynccontextmanager
 async def served(token: str | None = None) -> AsyncIterator[tuple[Served, aiohttp.ClientSession]]:
     """A running server and a client."""
     found = Served()
-    api = HttpApi(lambda: found.readiness, found.registry, token=token)
+    api = HttpApi(lambda: found.readiness, found.registry, nothing, token=token)
     port = free_port()
     await api.start("127.0.0.1", port)
     try:
@@ -128,7 +134,7 @@ async def test_an_address_that_is_taken_is_an_error() -> None:
     async with served() as (_, session):
         url = session._base_url
         assert url is not None
-        second = HttpApi(lambda: Readiness(ready=True, problems={}), CollectorRegistry())
+        second = HttpApi(lambda: Readiness(ready=True, problems={}), CollectorRegistry(), nothing)
         with pytest.raises(OSError, match="address already in use"):
             await second.start("127.0.0.1", url.port or 0)
         await second.stop()

@@ -180,7 +180,7 @@ async def test_an_outage_of_redis_repeats_no_finished_attempt(
     receiver = Receiver(refused={"e1"})
     gate = receiver.hold("e0", "e1", "e2")
     fill(server, "bridge", [(f"e{number}", f"s{number % 3}") for number in range(30)])
-    async with delivering(server.url, "bridge", receiver) as life:
+    async with delivering(server.url, "bridge", receiver):
         await wait_until(lambda: receiver.open == 3, "three are in flight")
         server.kill()
         gate.set()
