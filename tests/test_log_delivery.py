@@ -201,10 +201,14 @@ async def test_a_lost_answer_counts_an_attempt_once(server: RedisServer, prefix:
     """The log has taken a failure but its answer is lost: the next attempt is a real one, with the next number."""
     receiver = Receiver(refused={"a"})
     fill(server, prefix, [("a", "s")])
-    async with Proxy(server) as proxy, delivering(proxy.url, prefix, receiver, Limits(schedule=Schedule.listed([0.1]))):
+    async with (
+        Proxy(server) as proxy,
+        delivering(proxy.url, prefix, receiver, Limits(schedule=Schedule.listed([0.1]))) as life,
+    ):
         gate = receiver.hold("a")
+        (feed,) = life.running.log.feeds
         for attempt in range(1, 6):
-            await wait_until(lambda: receiver.open == 1, "an attempt is made")
+            await wait_until(lambda: receiver.open == 1 and feed._resting, "an attempt is made, and nothing is read")
             proxy.answers = Answers.SWALLOW
             gate.set()
             await wait_until(partial(_attempted, server, prefix, attempt), "the log has taken it")

@@ -1,6 +1,7 @@
 """`runbridge tail`: follows the log in Redis, one line an event. Needs no more than to read there."""
 
 import asyncio
+import fnmatch
 import json
 import os
 import re
@@ -113,6 +114,12 @@ def start_after(text: str, now: datetime) -> str:
     return f"{before}-{2**64 - 1}"  # the last id that the millisecond before can have
 
 
+def _type_filter(globs: Sequence[str]) -> Callable[[str], bool]:
+    """A predicate over event types: any of the shell's globs, or everything where there are none."""
+    matches = re.compile("|".join(fnmatch.translate(glob) for glob in globs) or ".*").match
+    return lambda type_: matches(type_) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which events are shown."""
@@ -127,12 +134,11 @@ class Wanted:
         cls, settings: "Settings", types: Sequence[str], subjects: Sequence[str], sources: Sequence[str]
     ) -> "Wanted":
         """From the command's options; a source may be named as in the configuration."""
-        from bridge.delivery.filter import Filter  # noqa: PLC0415  # as above
         from bridge.subscriptions import resource_of  # noqa: PLC0415
 
         named = [resource_of(settings, source) for source in sources if source in settings.sources]
         ends = ["/" + source.strip("/") for source in sources]
-        return cls(Filter(types).type, frozenset(subjects), (*named, *sources, *ends))
+        return cls(_type_filter(types), frozenset(subjects), (*named, *sources, *ends))
 
     def __call__(self, entry: Entry) -> bool:
         """Whether this entry is one of them."""
