@@ -139,6 +139,7 @@ class App:
         for writer in self.log.writers:
             if writer.position.state is State.FAILED:
                 problems[f"source {writer.source}"] = writer.position.reason
+        problems |= {f"destination {name}": "has no place in the log yet" for name in self.log.beginning}
         return Readiness(not problems and not self.stop.is_set(), problems)
 
 

@@ -82,9 +82,10 @@ class Pace:
 
 
 class Rate:
-    """How many requests go out in a second: `per_second` on average, and that many at once after a quiet second."""
+    """How many requests go out in a second: `per_second` on average, and `burst` seconds' worth after a quiet time."""
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, burst: float = 1.0) -> None:
+        self._burst = burst
         self._interval = 1.0 / per_second
         self._next = 0.0
 
@@ -94,6 +95,6 @@ class Rate:
 
     def reserve(self, now: float) -> float:
         """Take the next place; the seconds from monotonic time `now` until it comes."""
-        place = max(self._next, now - 1.0)
+        place = max(self._next, now - self._burst)
         self._next = place + self._interval
         return max(0.0, place - now)

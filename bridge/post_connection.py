@@ -135,7 +135,8 @@ class Connection(asyncio.Protocol):
         if self._complete:
             self._settle(self._answer(), keep=self._kept and not (over or self._wrong))
         elif over or self._wrong or len(self._body) > MAX_ANSWER:
-            self._cut(HttpError(f"the answer is no valid HTTP: {self._wrong or 'its head is too long'}", sent=True))
+            why = HttpError(f"the answer is no valid HTTP: {self._wrong or 'its head is too long'}", sent=True)
+            self._cut(why, enough=not self._wrong)
 
     def eof_received(self) -> None:
         """The server has said all it will say. What is still to be written to it is of no use."""
@@ -193,9 +194,10 @@ class Connection(asyncio.Protocol):
     def _answer(self) -> Answer:
         return Answer(self._status, self._headers, self._body[:MAX_ANSWER])
 
-    def _cut(self, otherwise: HttpError) -> None:
-        """End before the answer does: a status that is known counts."""
-        self._settle(self._answer() if self._status else otherwise, keep=False)
+    def _cut(self, otherwise: HttpError, *, enough: bool = False) -> None:
+        """End before the answer does. A status that is known counts, but a success only where `enough` was read."""
+        counts = self._status >= 300 or (enough and self._status)
+        self._settle(self._answer() if counts else otherwise, keep=False)
 
     def _break(self, error: Exception | None) -> None:
         request = self._request
@@ -208,7 +210,9 @@ class Connection(asyncio.Protocol):
             self._drop(again=request)
         else:
             why = " ".join(str(error).split())[:200] if error else "the server closed it"
-            self._cut(HttpError(f"the connection broke: {why}", sent=True))
+            # without a length the end of the connection is the end of the body
+            ends = error is None and not self._headers.keys() & {"content-length", "transfer-encoding"}
+            self._cut(HttpError(f"the connection broke: {why}", sent=True), enough=ends)
 
     def _settle(self, outcome: Answer | HttpError, *, keep: bool) -> None:
         request, self._request = self._request, None

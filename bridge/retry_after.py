@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
+_SECONDS = re.compile(r"[0-9]{1,400}(\.[0-9]{1,9})?")
 """A whole number by the RFC; some servers send a fraction."""
 
 

@@ -144,10 +144,11 @@ def outcome_of(answer: Answer | Exception) -> Outcome:
     status = answer.status
     if status in _DELIVERED:
         return _DELIVERED[status]
-    asked = answer.headers.get("retry-after")
+    result = judge_status(status)
+    asked = answer.headers.get("retry-after") if result is Result.THROTTLED else None
     wait = None if asked is None else retry_after({"Retry-After": asked}, now())
     return Outcome(
-        judge_status(status),
+        result,
         status,
         f"answered {told(status)}",
         None if wait is None else min(wait, LONGEST_WAIT),

@@ -208,7 +208,7 @@ async def test_retry_after_is_respected(stage: Stage, receiver: Receiver, form: 
 
 
 async def test_a_receiver_that_takes_too_long_is_cut_off(stage: Stage, receiver: Receiver) -> None:
-    """No answer, a body that drips, one without an end: each is over within the time-out; a status that came counts."""
+    """No answer, a body that drips, one without an end: each is over within the time-out; enough of an answer counts."""
 
     async def slowly(hook: Hook) -> web.StreamResponse:
         if hook.subject == "silent":
@@ -228,9 +228,9 @@ async def test_a_receiver_that_takes_too_long_is_cut_off(stage: Stage, receiver:
         took = time.monotonic() - started
     assert 0.5 <= took < 3
     assert sorted(receiver.ids()) == ["d", "f", "s"]
-    (letter,) = stage.dead("crm")
-    assert letter["id"] == "s"
-    assert "time" in letter["last_error"]
+    letters = {letter["id"]: letter["last_error"] for letter in stage.dead("crm")}
+    assert set(letters) == {"s", "d"}
+    assert all("time" in error for error in letters.values())
 
 
 async def test_entries_of_others_hold_nothing_up(stage: Stage, receiver: Receiver) -> None:

@@ -26,7 +26,7 @@ class Gate:
         self._rules, self._most, self._clock, self._random = rules, most, clock, random
         self.per_second = rate
         """Attempts started per second at most, if that is not None."""
-        self._rate = Rate(rate) if rate else None
+        self._rate = Rate(rate, burst=0.0) if rate else None
         self._turn: float | None = None
         """When the attempt may start whose place is taken already."""
         self.stranger = stranger
@@ -132,7 +132,7 @@ class Gate:
         """The receiver allows attempts; so many a second at most, where that is not None."""
         self.stranger = False
         if per_second is not None:
-            self.per_second, self._rate, self._turn = per_second, Rate(per_second), None
+            self.per_second, self._rate, self._turn = per_second, Rate(per_second, burst=0.0), None
         self._pump()
 
     def unwelcome(self, outcome: Outcome) -> None:

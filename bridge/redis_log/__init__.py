@@ -79,6 +79,7 @@ class RedisLog:
         self.feeds = [Feed(*links, keys) for links, keys in zip(self._feed_links, self._keys, strict=True)]
         self.clock = DeliveryClock(self._links[0], self._keys[0])
         self.destinations: set[str] = set()
+        self._places: list[tuple[str, RedisLanes | FollowedLog]] = []
 
     @property
     def prefix(self) -> str:
@@ -89,6 +90,12 @@ class RedisLog:
     def blocked(self) -> str | None:
         """Redis' word for why it takes no writes now; None while it does."""
         return next((committer.blocked for committer in self._committers if committer.blocked), None)
+
+    @property
+    def beginning(self) -> list[str]:
+        """The destinations that have no place in the log yet: a new one may still miss what comes."""
+        self._places = [(name, place) for name, place in self._places if not place.begun]
+        return sorted({name for name, _ in self._places})
 
     @property
     def writers(self) -> list[Writer]:
@@ -110,12 +117,14 @@ class RedisLog:
         where that is more than one event.
         """
         self.destinations.add(destination)
-        return [
+        found = [
             RedisLanes(
                 link, feed, self.clock, keys, destination, instance=self._instance, start=start, together=together
             )
             for link, feed, keys in zip(self._shared(), self.feeds, self._keys, strict=True)
         ]  # fmt: skip
+        self._places += [(destination, lanes) for lanes in found]
+        return found
 
     def replay(
         self, destination: str, partition: int, asked: Asked, text: str, together: Together | None = None
@@ -133,12 +142,14 @@ class RedisLog:
     def followed(self, destination: str, start: str) -> list[FollowedLog]:
         """The log as a fan-out of this name sees it, one object a partition; `start` as for `lanes`."""
         self.destinations.add(destination)
-        return [
+        found = [
             FollowedLog(
                 link, keys, destination, instance=self._instance, start=start, listen=self._listeners.append
             )
             for link, keys in zip(self._shared(), self._keys, strict=True)
         ]  # fmt: skip
+        self._places += [(destination, place) for place in found]
+        return found
 
     def _shared(self) -> list[Link]:
         """A connection a partition for one more destination: of its own for the first ones, then shared in turn."""

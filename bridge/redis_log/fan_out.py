@@ -52,6 +52,11 @@ class FollowedLog:
         """The last entry that was read, and how many the log had up to it since its beginning, where that is known."""
         self.listen = listen
 
+    @property
+    def begun(self) -> bool:
+        """Whether the destination has its place in the log."""
+        return self._epoch > 0
+
     async def open(self, seen: int) -> Opened:
         """Take over the fan-out (`bridge.fan_out.Followed`)."""
         reply = await self._link.script(

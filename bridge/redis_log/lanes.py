@@ -61,6 +61,11 @@ class RedisLanes:
         self._read: int | None = None
         """Entries up to the position since the stream began, where that is known."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether the destination has its place in the log."""
+        return self._epoch > 0
+
     def join(self, reader: Reader) -> None:
         """Have the reader woken by what it wants, once it rests."""
         self._feed.join(reader)

@@ -126,8 +126,8 @@ class WebhookDestination(Destination):
     attempt's. The last one repeats. `standard` is 0, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h;
     `exponential` is the table below with its defaults."""
     on_refused: forms.OnRefused = "retry"
-    """An answer that refuses the event itself (4xx, but 408, 410, 425 and 429): `retry` makes 3 attempts in all, then
-    a dead letter; `dead` makes a dead letter at once."""
+    """An answer that refuses the event itself (4xx, but 408, 410, 425 and 429): `retry` makes a dead letter at the
+    third, `dead` at the first."""
     on_exhausted: forms.OnExhausted = "dead"
     """When all attempts are used up: `dead` makes a dead letter and goes on with the subject; `block` goes on trying,
     and the subject waits."""
