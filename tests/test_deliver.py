@@ -208,7 +208,7 @@ async def test_retry_after_is_respected(stage: Stage, receiver: Receiver, form: 
 
 
 async def test_a_receiver_that_takes_too_long_is_cut_off(stage: Stage, receiver: Receiver) -> None:
-    """No answer, a body that drips, one without an end: each is over within the time-out; enough of an answer counts."""
+    """No answer, a body that drips, one without an end: each is over in time; enough of an answer counts."""
 
     async def slowly(hook: Hook) -> web.StreamResponse:
         if hook.subject == "silent":

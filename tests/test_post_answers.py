@@ -153,7 +153,7 @@ async def test_what_never_ends_is_cut(case: str) -> None:
     ids=["silent", "interim", "head", "body", "stuck"],
 )  # fmt: skip
 async def test_a_slow_answer_is_cut_at_the_time_out(first: bytes, drip: bytes, expected: int | None) -> None:
-    """The time-out is for all of it: bytes now and then don't lengthen it. A status that is known counts, but a success."""
+    """The time-out is for all of it: bytes now and then don't lengthen it. A known status counts, but a success."""
 
     async def serve(peer: Peer) -> None:
         await peer.request()
