@@ -127,7 +127,7 @@ def test_secrets_and_headers_come_from_their_files(tmp_path: Path) -> None:
         (f'secret_files = ["{SECRET}"]', ["secret_files[0]"]),
         (f'secret_files = ["{PRIVATE}"]', ["secret_files[0]"]),
         (f'secret_files = ["whsk_{TELLTALE}/"]', ["secret_files[0]"]),
-        ('secret_files = ["token"]', ["secrets[1]"]),
+        ('secret_files = ["token"]', ["secret_files[0]"]),
         (f"secret_files = [{', '.join([chr(34) + 'good' + chr(34)] * 10)}]", ["secrets"]),
     ],
 )

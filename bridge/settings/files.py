@@ -12,6 +12,7 @@ from bridge.settings import headers, shape
 from bridge.settings.destinations import REDIS, WEBHOOK, kind_of
 from bridge.settings.redis_url import EMBEDDED
 from bridge.settings.shape import Finding
+from bridge.signing import signing_key
 
 LARGEST_CONFIGURATION = 1 << 20
 LARGEST_SECRET = 64 << 10
@@ -84,9 +85,24 @@ def read_secrets(tables: dict[str, Any], base: Path) -> Iterator[Finding]:
             entry["secrets"] = list(inline)
             for at, text in enumerate(named):
                 if isinstance(text, str):
-                    secret = yield from _secret(("destinations", name, "secret_files", at), text, base)
-                    entry["secrets"].append(secret)
+                    where = ("destinations", name, "secret_files", at)
+                    secret = yield from _secret(where, text, base)
+                    problem = _problem(secret)
+                    if problem:  # told where the file is named: the list that it joins is not in the configuration
+                        yield Finding(where, f"the file {_line(base / text)} holds no secret: {problem}")
+                    entry["secrets"].append(UNREAD if problem else secret)
             entry["secret_files"] = [str(base / text) if _is_path(text) else text for text in named]
+
+
+def _problem(secret: str) -> str:
+    """What is wrong with a secret that was read, without showing it; "" for nothing."""
+    if secret == UNREAD:
+        return ""
+    try:
+        signing_key(secret)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _is_path(text: object) -> bool:
