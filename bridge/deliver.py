@@ -285,8 +285,8 @@ class Delivery:
     # -- attempts
 
     def _opened(self) -> None:
-        """The gate may have opened: what another partition's worker did is no outcome here."""
-        if self._shut:
+        """The gate may have opened, or something is to be announced: another partition's worker did it."""
+        if self._shut or (self._keeper and self._gate.changes):
             self._woken.set()
         self._pump()
 

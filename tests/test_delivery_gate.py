@@ -201,6 +201,21 @@ async def test_a_destination_that_is_enabled_goes_on_in_every_partition(valkey: 
     assert Standing.decode(stored.encode()).state == "active"
 
 
+async def test_what_another_partition_finds_is_announced_at_once(valkey: RedisServer, prefix: str) -> None:
+    """A 410 to one partition's event is stored and said by the keeper of another, though it has nothing to do."""
+    receiver = Receiver(refused={"a"}, result=Result.GONE)
+    async with running_log(valkey.url, prefix, partitions=2) as running:
+        shared = Gate(PATIENT, 2, running.log.clock.seconds, Random())
+        keeper, other = workers(running.log, receiver, shared, Stop())
+        async with beside(keeper.run, other.run):
+            await wait_until(lambda: keeper._reader.resting and other._reader.resting, "both rest")
+            put(valkey, prefix, 1, "a")
+            await wait_until(lambda: shared.disabled, "the destination is gone")
+            await wait_until(lambda: valkey.call("XLEN", Keys(prefix, 0).events) == 1, "it is said", 2.0)
+    stored = valkey.call("HGET", Keys(prefix, 0).destination("crm"), "standing")
+    assert Standing.decode(stored.encode()).state == "disabled"
+
+
 async def test_partitions_take_turns_where_places_are_few(valkey: RedisServer, prefix: str) -> None:
     """Two places for two partitions with much to send: never more than two at once, and neither starves."""
     receiver = Receiver()
