@@ -12,6 +12,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what it puts behind with it ignored
     try:
+        if sys.argv[1:] in (["health"], ["health", "--ready"]):  # as probes ask, time and again: without all the rest
+            from bridge.health import probe  # noqa: PLC0415  # importing takes long enough to be interrupted
+
+            sys.exit(probe(ready="--ready" in sys.argv))
         from bridge.cli import app  # noqa: PLC0415  # importing takes long enough to be interrupted
 
         app()

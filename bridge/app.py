@@ -1,51 +1,88 @@
 """The composition root: the only module that knows all others. Settings in, a running bridge out."""
 
+import asyncio
 import contextlib
 import gc
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from pathlib import Path
-from random import Random
+from time import monotonic
 
 import uvloop
 
-from bridge.backoff import Pace
-from bridge.consume import consume
-from bridge.destinations import Around, workers_of
+from bridge.board import Board
+from bridge.control import Control
+from bridge.effects import Effects
 from bridge.errors import ConfigurationError, Problem
-from bridge.event import State
-from bridge.facts import BridgeStarted, BridgeStopped, BridgeStopping, ListenerUnavailable
-from bridge.http_api import HttpApi, Readiness
-from bridge.http_client import HttpClient
-from bridge.ingest import ingest
-from bridge.observe import Observer
-from bridge.redis_log import Lookup, RedisLog
-from bridge.settings import AnyAccount, AnySource, EventWait, Settings, Sse
-from bridge.sources.account import Account
+from bridge.facts import (
+    BridgeStarted,
+    BridgeStopped,
+    BridgeStopping,
+    ConfigurationReloaded,
+    ListenerUnavailable,
+    ReloadRefused,
+)
+from bridge.fleet import Fleet
+from bridge.http_api.guard import Access
+from bridge.http_api.server import HttpApi
+from bridge.metrics import Metrics
+from bridge.observe import Observer, configure_logs
+from bridge.pulse import Pulse
+from bridge.redis_log import DeadLetters, Definitions, Overviews, ParkedRecords, RedisLog, ReplayRequests
+from bridge.reload import differences, refusals
+from bridge.roster import Roster
+from bridge.service_manager import ServiceManager, forget
+from bridge.settings import Settings
+from bridge.settings.specs_schema import specs_schema
 from bridge.spool import Spool
-from bridge.stop import Stop
-from bridge.subscriptions import subscription_of
+from bridge.stop import Stop, nap
 from bridge.supervisor import Phase, Supervisor, Worker
-from bridge.wiring import account_of, embedded_of, keys_of, log_options, server_of
+from bridge.wiring import embedded_of, keys_of, log_options, server_of
+
+TICK = 1.0
+"""Seconds between two signs that the event loop goes round."""
 
 
 class App:
     """One bridge. `run` starts everything, waits for the stop, and ends everything within the grace."""
 
-    def __init__(self, settings: Settings, stop: Stop) -> None:
+    def __init__(self, settings: Settings, stop: Stop, load: Callable[[], Settings] | None = None) -> None:
         self.settings = settings
         self.stop = stop
-        self.observe = Observer()
+        self._read = load
+        self.observe = observe = Observer()
         self.embedded = embedded_of(settings)
+        self._server, keys = server_of(settings), keys_of(settings)
+        self._pulse = Pulse(monotonic)
         instance = f"{settings.instance}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.log = RedisLog(server_of(settings), log_options(settings), instance=instance, observe=self.observe)
-        self._supervisor = Supervisor(observe=self.observe, stop=stop)
-        self._events = Lookup(server_of(settings), keys_of(settings))
-        self._api = HttpApi(
-            self._readiness, self.observe.registry, self._events.entry, token=_reveal(settings.http.token)
+        self.log = RedisLog(
+            self._server, log_options(settings), instance=instance, observe=observe, beat=self._pulse.of
         )  # fmt: skip
+        self._keys = keys
+        self._supervisor = supervisor = Supervisor(observe=observe, stop=stop)
+        self.roster = Roster(settings)
+        self._fleet = Fleet(self.log, supervisor, self._spool(), observe=observe, live=observe.live, stop=stop)
+        server = self._server
+        self._overviews, self._definitions = Overviews(server, keys), Definitions(server, keys)
+        letters, replays, records = DeadLetters(server, keys), ReplayRequests(server, keys), ParkedRecords(server, keys)
+        self._effects = Effects(self._fleet, supervisor, letters, replays, records)
+        self.board = Board(
+            self.roster, self._fleet, self.log, self._overviews, live=observe.live, stop=stop, trouble=self._trouble
+        )  # fmt: skip
+        self.control = Control(
+            self.roster, self._definitions, self._fleet, self._effects, self.board.overview, observe=observe, stop=stop
+        )
+        self._metrics = Metrics(
+            observe.live, overview=self.board.overview, bridge=self.board.bridge, blocked=lambda: self.log.blocked
+        )  # fmt: skip
+        self._api = self._http_api()
+        self._manager = ServiceManager(os.environ)
+        forget(os.environ)
+        self._begun = False
+        self._asked = asyncio.Event()
+        """A reload is asked for."""
 
     async def run(self) -> None:
         """Until the stop. Raises ConfigurationError and EmbeddedError for what shows only at the start."""
@@ -54,20 +91,19 @@ class App:
                 stack.push_async_callback(self.embedded.stop)
                 await self.embedded.start()
                 self._supervisor.start(Worker("embedded", self.embedded.watch, Phase.LAST))
-            stack.push_async_callback(self.log.close)
-            stack.push_async_callback(self._events.close)
-            stack.push_async_callback(self._api.stop)
-            await self._listen()
-            await self._start(stack)
-            settings = self.settings
-            self.observe(
-                BridgeStarted(
-                    version("runbridge"), len(settings.sources), len(settings.destinations), settings.redis.address
-                )
-            )
+            for close in (
+                self.log.close, self._overviews.close, self._definitions.close, self._effects.close, self._fleet.close,
+            ):  # fmt: skip
+                stack.push_async_callback(close)
+            stack.push_async_callback(self._stop_listening)
+            await self._listen(self._api, self.settings)
+            self._start()
+            await self._begin()
             await self.stop.wait()
-            self.observe(BridgeStopping(settings.grace))
-            drained = await self._supervisor.end(settings.grace, self.log.drained)
+            grace = self.settings.grace
+            self._manager.stopping(grace)
+            self.observe(BridgeStopping(grace))
+            drained = await self._supervisor.end(grace, self.log.drained)
             self.observe(BridgeStopped(drained))
 
     def abandon(self) -> None:
@@ -75,21 +111,42 @@ class App:
         if self.embedded is not None:
             self.embedded.abandon()
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        spool = self._spool()
-        for name, loop in self.log.workers().items():
-            self._supervisor.start(Worker(name, loop, Phase.LAST))
-        # destinations first: a new one's group has to be there before the first event
-        supervisor, settings = self._supervisor, self.settings
-        around = Around(
-            self.log, settings.http, settings.sender, self.observe, supervisor.spawn, supervisor.start, self.stop
-        )  # fmt: skip
-        for name, destination in settings.destinations.items():
-            for worker in await workers_of(name, destination, around, stack):
-                self._supervisor.start(worker)
-        accounts = {name: await self._account(stack, name, account) for name, account in self.settings.accounts.items()}
-        for name, source in self.settings.sources.items():
-            self._supervisor.start(await self._source(stack, name, source, accounts, spool))
+    def reload(self) -> None:
+        """Read the configuration again, soon; one that can't be used changes nothing and is told in the log lines."""
+        self._asked.set()
+
+    # -- the start
+
+    def _start(self) -> None:
+        """The loops that no source and no destination owns."""
+        manager, board = self._manager, self.board
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            **self.log.workers(),
+            "tick": self._tick,
+            "service manager": lambda: manager.run(
+                lambda: self._begun and board.readiness().ready, board.figures, lambda: not self._pulse.stuck()
+            ),
+        }
+        for name, loop in loops.items():
+            self._supervisor.start(Worker(name, loop, Phase.LAST))  # type: ignore[arg-type]  # each is a coroutine
+
+    async def _begin(self) -> None:
+        settings = self.settings
+        beginning = self._supervisor.spawn(self.control.begin(), "begin")
+        self.observe(
+            BridgeStarted(
+                version("runbridge"), len(settings.sources), len(settings.destinations), settings.redis.address
+            )
+        )
+        await self.stop.before(asyncio.wait([beginning]))
+        if not beginning.done():
+            return
+        beginning.result()
+        self._begun = True
+        for name, loop in {
+            "commands": self.control.follow, "definitions": self.control.tidy, "reload": self._reload_forever
+        }.items():  # fmt: skip
+            self._supervisor.start(Worker(name, loop, Phase.CUT))
 
     def _spool(self) -> Spool:
         directory = self.settings.spool
@@ -98,61 +155,99 @@ class App:
         except OSError as error:
             raise ConfigurationError((Problem("spool", f"can't be used: {error}"),)) from error
 
-    async def _account(self, stack: contextlib.AsyncExitStack, name: str, account: AnyAccount) -> Account:
-        return account_of(name, account, await stack.enter_async_context(HttpClient(limit=account.max_connections)))
-
-    async def _source(
-        self, stack: contextlib.AsyncExitStack, name: str, source: AnySource, accounts: dict[str, Account], spool: Spool
-    ) -> Worker:  # fmt: skip
-        if isinstance(source, Sse):
-            client = await stack.enter_async_context(HttpClient())
-            secrets = {header: value.get_secret_value() for header, value in source.headers.items()}
-            subscription = subscription_of(name, source, Account(name, source.url, secrets, client))
-        else:
-            subscription = subscription_of(name, source, accounts[source.account])
-        pace, log, observe, stop = Pace(Random()), self.log, self.observe, self.stop
-        if isinstance(source, EventWait):
-            return Worker(
-                f"source {name}", lambda: consume(subscription, log, spool, pace, observe=observe, stop=stop),
-                Phase.FINISH,
-            )  # fmt: skip
-        return Worker(
-            f"source {name}", lambda: ingest(subscription, log, pace, observe=observe, stop=stop), Phase.CUT
+    def _http_api(self) -> HttpApi:
+        return HttpApi(
+            access=_access(self.settings), alive=self._pulse.stuck, readiness=self.board.readiness,
+            metrics=self._metrics, steering=self.control, server=self._server, keys=self._keys, schemas=specs_schema(),
         )  # fmt: skip
 
-    async def _listen(self) -> None:
-        address = self.settings.http.address
+    async def _listen(self, api: HttpApi, settings: Settings) -> None:
+        address = settings.http.address
         if address is None:
             return
         try:
-            await self._api.start(*address)
+            await api.start(*address)
         except OSError as error:
-            if "listen" in self.settings.http.model_fields_set:
-                problem = Problem("http.listen", f"can't listen on {self.settings.http.listen}: {error}")
+            if "listen" in settings.http.model_fields_set:
+                problem = Problem("http.listen", f"can't listen on {settings.http.listen}: {error}")
                 raise ConfigurationError((problem,)) from error
-            self.observe(ListenerUnavailable(self.settings.http.listen, str(error)))
+            self.observe(ListenerUnavailable(settings.http.listen, str(error)))
 
-    def _readiness(self) -> Readiness:
-        problems = {}
-        if self.log.blocked:
-            problems["redis"] = self.log.blocked
-        for writer in self.log.writers:
-            if writer.position.state is State.FAILED:
-                problems[f"source {writer.source}"] = writer.position.reason
-        problems |= {f"destination {name}": "has no place in the log yet" for name in self.log.beginning}
-        return Readiness(not problems and not self.stop.is_set(), problems)
+    async def _stop_listening(self) -> None:
+        await self._api.stop()
+
+    # -- while it runs
+
+    async def _tick(self) -> None:
+        beat = self._pulse.of("event loop")
+        while True:
+            beat()
+            await nap(TICK)
+
+    def _trouble(self) -> dict[str, str]:
+        return {} if self._begun else {"start": "the definitions in Redis have not been read yet"}
+
+    async def _reload_forever(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            self._manager.reloading()
+            try:
+                await self._reload()
+            except ConfigurationError as error:
+                self.observe(ReloadRefused([str(problem) for problem in error.problems]))
+            finally:
+                self._manager.ready()
+
+    async def _reload(self) -> None:
+        """All or nothing. Raises ConfigurationError, and then nothing is changed."""
+        if self._read is None:
+            return
+        settings = self._read()
+        changed = differences(self.settings, settings)
+        refused = refusals(changed)
+        if refused:
+            raise ConfigurationError(refused)
+        before, old = self.settings, self._api
+        if "http.listen" in changed:
+            await self._listen_anew(settings)
+        self.settings = settings
+        self._api.access = _access(settings)
+        self._server.password = server_of(settings).password
+        self.log.change(retention=settings.log.retention, max_entries=settings.log.max_entries)
+        if settings.logging != before.logging:
+            configure_logs(settings.logging.level, settings.logging.format)
+        if old is not self._api:
+            await old.stop()
+        changed += await self.control.reload(settings)
+        self.observe(ConfigurationReloaded(changed))
+
+    async def _listen_anew(self, settings: Settings) -> None:
+        api = self._http_api()
+        api.access = _access(settings)
+        try:
+            await self._listen(api, settings)
+        except ConfigurationError:
+            await api.stop()
+            raise
+        self._api = api
 
 
-def _reveal(secret: object) -> str | None:
-    reveal: Callable[[], str] | None = getattr(secret, "get_secret_value", None)
-    return reveal() if reveal else None
+def _access(settings: Settings) -> Access:
+    token = settings.http.token
+    return Access(token.get_secret_value() if token else None, settings.http.public_url)
 
 
-def run(settings: Settings, stop: Stop, *, started: Callable[[App], None]) -> None:
-    """Run a bridge to its end in an event loop of its own; `started` gets the app once the loop runs."""
+def run(
+    settings: Settings, stop: Stop, *, started: Callable[[App], None], load: Callable[[], Settings] | None = None
+) -> None:
+    """Run a bridge to its end in an event loop of its own; `started` gets the app once the loop runs.
+
+    `load` reads the configuration again where a reload is asked for.
+    """
 
     async def main() -> None:
-        app = App(settings, stop)
+        app = App(settings, stop, load)
         started(app)
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)  # some 3 % of a busy daemon's time (measured)

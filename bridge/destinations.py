@@ -25,7 +25,7 @@ from bridge.post import PostClient, Spawn, Tls, proxy_from_environment
 from bridge.redis_log import RedisLog, Server, Streams, position_key
 from bridge.replay import Live, Replays, Sender
 from bridge.secret_files import RotatingSigner
-from bridge.settings import AnyDestination, Http, RedisDestination, WebhookDestination
+from bridge.settings import AnyDestination, RedisDestination, WebhookDestination
 from bridge.signing import signing_key
 from bridge.stop import Stop
 from bridge.supervisor import Phase, Worker
@@ -37,7 +37,8 @@ class Around:
     """What all destinations of a bridge share."""
 
     log: RedisLog
-    http: Http
+    links: str
+    """What links to this bridge's HTTP server begin with; empty where it is off."""
     sender: str
     """The DNS name that this bridge gives itself."""
     observe: Observe
@@ -98,7 +99,7 @@ def endpoint_of(
     return Endpoint(
         name,
         destination.url,
-        form(destination.format, _link(around.http, partition)),
+        form(destination.format, _link(around.links, partition)),
         signer,
         headers=tuple((name, value.get_secret_value()) for name, value in destination.headers.items()),
         origin=around.sender if destination.handshake else "",
@@ -117,8 +118,8 @@ def start_of(begin: str) -> str:
     return begin if begin in {"start", "now"} else str(int(datetime.fromisoformat(begin).timestamp() * 1000))
 
 
-def _link(http: Http, partition: int) -> Callable[[Entry], str]:
-    base = f"{http.links}/v1/events/{partition}-"
+def _link(links: str, partition: int) -> Callable[[Entry], str]:
+    base = f"{links}/v1/events/{partition}-"
     return lambda entry: base + entry.entry.rpartition(":")[2]
 
 

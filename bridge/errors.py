@@ -10,6 +10,7 @@ BridgeError
 │   ├── LogUnavailable     Redis can't take a write now: wait with backoff, send the same again
 │   ├── Moved              the log stands elsewhere than the writer thought: reload, rewind, go on
 │   └── Fenced             somebody else owns this source or destination: stop it here
+├── Declined               what was asked of the running bridge can't be done: tell who asked, change nothing
 ├── HttpError              a request got no answer: the adapter that made it says what that means
 └── EmbeddedError          the embedded server can't be started: the command exits 69
 
@@ -17,6 +18,7 @@ Expected results (a parked record, a refused delivery) are values, not errors.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,21 @@ class Fenced(LogError):
     def __init__(self, owner: str) -> None:
         super().__init__(f"owned by {owner}")
         self.owner = owner
+
+
+class Declined(BridgeError):
+    """A command that can't be done; nothing of it was. `problems` holds every mistake found, at once."""
+
+    def __init__(
+        self,
+        kind: Literal["invalid", "missing", "conflict", "unavailable"],
+        detail: str,
+        problems: tuple[Problem, ...] = (),
+    ) -> None:
+        super().__init__("\n".join([detail, *(str(problem) for problem in problems)]))
+        self.kind = kind
+        self.detail = detail
+        self.problems = problems
 
 
 class EmbeddedError(BridgeError):

@@ -85,13 +85,19 @@ class RecordParked(Fact, frozen=True):
 
 
 class BatchStored(Fact, frozen=True):
-    """One step of the log was committed. Counted, not logged."""
+    """One step of the log was committed. Counted, not logged.
+
+    `size` is the bytes of events and parked records; `lag` the seconds from the upstream's time of the newest event to
+    its receipt, None where there is no event or that time can't be read.
+    """
 
     source: str
     events: int
     parked: int
     duplicates: int
     seconds: float
+    size: int = 0
+    lag: float | None = None
 
 
 class SignalSpooled(Fact, frozen=True):
@@ -270,6 +276,18 @@ class FanOutAhead(Fact, frozen=True):
     end: str
 
 
+class TracesSent(Fact, frozen=True):
+    """The collector at `address` takes spans; shown once per change."""
+
+    address: str
+
+
+class TracesUnsent(Fact, frozen=True):
+    """Spans are asked for and not sent; shown once per change."""
+
+    reason: str
+
+
 class WorkerRestarted(Fact, frozen=True):
     """A worker ended by an error it should not have had; it starts again after `delay` seconds."""
 
@@ -304,3 +322,38 @@ class ListenerUnavailable(Fact, frozen=True):
 
     address: str
     reason: str
+
+
+class CommandDone(Fact, frozen=True):
+    """Somebody asked for a change, and it is made; `via` is `http` or `redis`."""
+
+    command: str
+    id: str
+    changed: bool
+    via: str
+
+
+class CommandRefused(Fact, frozen=True):
+    """Somebody asked for what can't be done; nothing was changed."""
+
+    command: str
+    reason: str
+    via: str
+
+
+class ConfigurationReloaded(Fact, frozen=True):
+    """The file was read again, and is in force; `changed` are the key paths of what was started, ended or restarted."""
+
+    changed: list[str]
+
+
+class ReloadRefused(Fact, frozen=True):
+    """The file was read again and can't be used: nothing was changed."""
+
+    problems: list[str]
+
+
+class DefinitionsRestored(Fact, frozen=True):
+    """Redis came back with older definitions than the bridge has, which stored its own again."""
+
+    revision: int

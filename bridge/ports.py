@@ -2,11 +2,15 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
+from msgspec import Struct
+
+from bridge.commands import Command, Done, Spec
 from bridge.delivery.lane import Claims, Outcome, Reader, Request, Settlement, Taken, Unit
 from bridge.event import Batch, Entry, Position
 from bridge.facts import Fact
+from bridge.overview import Defined, Overview
 
 Observe = Callable[[Fact], None]
 
@@ -122,6 +126,25 @@ class Send(Protocol):
         ...
 
 
+class Span(Protocol):
+    """One attempt, as tracing sees it."""
+
+    traceparent: bytes
+    """The header's value: the attempt's own, under the event's trace where that has one."""
+
+    def end(self, outcome: Outcome, /) -> None:
+        """It is over, and this came of it. Called once."""
+        ...
+
+
+class Tracer(Protocol):
+    """Makes the spans of what is sent, where tracing is on."""
+
+    def attempts(self, destination: str, url: str, /) -> Callable[[Unit, str, bytes], Span]:
+        """What begins a span of an attempt there: given its unit, its `webhook-id` and its `traceparent` or b""."""
+        ...
+
+
 class Wants(Protocol):
     """What a destination wants of the log. Never raises, whatever an entry holds."""
 
@@ -191,4 +214,32 @@ class Lanes(Protocol):
 
         Not `ordered`: each gets a lane of its own.
         """
+        ...
+
+
+class Definition(Struct, frozen=True, kw_only=True):
+    """How a source or destination is defined. `spec` leaves out what is secret, which `hidden` names by key path."""
+
+    id: str
+    defined: Defined
+    paused: bool = False
+    shadowed: bool = False
+    """Added while running, too; the file's is the one in use."""
+    spec: Spec
+    hidden: list[str] = []
+
+
+class Steering(Protocol):
+    """A running bridge, as those who steer it see it: the control API, and the commands in Redis."""
+
+    async def overview(self) -> Overview:
+        """How everything stands, at most a second ago. Raises LogUnavailable."""
+        ...
+
+    async def definitions(self, section: Literal["sources", "destinations"]) -> list[Definition]:
+        """What the file defines and what was added, by id."""
+        ...
+
+    async def do(self, command: Command) -> Done:
+        """Do it, whole; it is stored when this returns. Raises Declined, or LogUnavailable: then nothing is changed."""
         ...

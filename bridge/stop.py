@@ -14,6 +14,19 @@ class Stop:
         self._event = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
 
+    def child(self) -> "Stop":
+        """A stop for a part: set with this one, or by itself. To be given back by `release` when the part is gone."""
+        child = Stop()
+        self._listeners.append(child.set)
+        if self.is_set():
+            child.set()
+        return child
+
+    def release(self, child: "Stop") -> None:
+        """The part of this child is gone."""
+        if child.set in self._listeners:
+            self._listeners.remove(child.set)
+
     def listen(self, wake: Callable[[], None]) -> None:
         """Call `wake` when the bridge is asked to end."""
         self._listeners.append(wake)
@@ -21,7 +34,7 @@ class Stop:
     def set(self) -> None:
         """Ask everybody to finish what is in hand and end."""
         self._event.set()
-        for wake in self._listeners:
+        for wake in list(self._listeners):
             wake()
 
     def is_set(self) -> bool:

@@ -85,7 +85,11 @@ def resource_of(settings: Settings, source: str) -> str:
 
     Those of a whole account bring events of many resources; this is then the bridge's own events'.
     """
-    chosen = settings.sources[source]
+    return resource_read(settings, settings.sources[source])
+
+
+def resource_read(settings: Settings, chosen: AnySource) -> str:
+    """The same of a source that need not be in the settings; its account is."""
     if isinstance(chosen, Sse):
         return any_stream.resource(chosen.url)
     base_url = settings.accounts[chosen.account].base_url

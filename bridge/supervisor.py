@@ -37,6 +37,41 @@ class Worker:
     phase: Phase
 
 
+class Group:
+    """Workers of one source or destination, which can end while the others go on. `stop` is theirs alone."""
+
+    def __init__(self, supervisor: "Supervisor", stop: Stop) -> None:
+        self._supervisor = supervisor
+        self._above = stop
+        self.stop = stop.child()
+        self._tasks: dict[asyncio.Task[None], Phase] = {}
+
+    def start(self, worker: Worker) -> None:
+        """Run a worker of this group."""
+        self._keep(self._supervisor.run(worker, self.stop), worker.phase)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run one piece of work of this group."""
+        self._keep(self._supervisor.spawn(work, name), Phase.LAST)
+
+    async def end(self, grace: float) -> bool:
+        """End them in their turn, within `grace` seconds; False if something had to be cut off."""
+        self.stop.set()
+        await _cancel(self._of(Phase.CUT))
+        finishing = self._of(Phase.FINISH)
+        left = (await asyncio.wait(finishing, timeout=grace))[1] if finishing else set()
+        await _cancel(list(self._tasks))
+        self._above.release(self.stop)
+        return not left
+
+    def _of(self, phase: Phase) -> list[asyncio.Task[None]]:
+        return [task for task, its in self._tasks.items() if its is phase]
+
+    def _keep(self, task: asyncio.Task[None], phase: Phase) -> None:
+        self._tasks[task] = phase
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+
 class Supervisor:
     """Runs workers until the stop, then ends them by phases."""
 
@@ -47,11 +82,19 @@ class Supervisor:
 
     def start(self, worker: Worker) -> None:
         """Run a worker in a task of its own."""
-        self._task(self._keep(worker), worker.name, worker.phase)
+        self.run(worker, self._stop)
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def run(self, worker: Worker, stop: Stop) -> asyncio.Task[None]:
+        """Run a worker that has a stop of its own."""
+        return self._task(self._keep(worker, stop), worker.name, worker.phase)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run one piece of work, such as a delivery attempt, beside the workers."""
-        self._task(work, name, Phase.LAST)
+        return self._task(work, name, Phase.LAST)
+
+    def group(self) -> Group:
+        """Room for workers that can end before the others."""
+        return Group(self, self._stop)
 
     async def end(self, grace: float, drained: Callable[[], Awaitable[None]]) -> bool:
         """End everything within `grace` seconds; False if something had to be cut off."""
@@ -68,20 +111,17 @@ class Supervisor:
         return True
 
     async def _cancel(self, phase: Phase) -> None:
-        tasks = list(self._tasks[phase])
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await _cancel(list(self._tasks[phase]))
 
-    def _task(self, work: Coroutine[Any, Any, None], name: str, phase: Phase) -> None:
+    def _task(self, work: Coroutine[Any, Any, None], name: str, phase: Phase) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks[phase].add(task)
         task.add_done_callback(self._tasks[phase].discard)
+        return task
 
-    async def _keep(self, worker: Worker) -> None:
+    async def _keep(self, worker: Worker, stop: Stop) -> None:
         waits = delays(Random())
-        while not self._stop.is_set() or worker.phase is Phase.LAST:
+        while not stop.is_set() or worker.phase is Phase.LAST:
             started = asyncio.get_running_loop().time()
             try:
                 await worker.run()
@@ -90,6 +130,13 @@ class Supervisor:
                     waits = delays(Random())
                 delay = next(waits)
                 self._observe(WorkerRestarted(worker.name, error, delay))
-                await (nap(delay) if self._stop.is_set() else self._stop.pause(delay))
+                await (nap(delay) if stop.is_set() else stop.pause(delay))
             else:
                 return
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

@@ -13,7 +13,7 @@ from bridge.delivery.lane import Outcome, Result, Unit
 from bridge.delivery.outcome import judge_error, judge_status, told
 from bridge.errors import HttpError
 from bridge.facts import AttemptMade
-from bridge.ports import Observe
+from bridge.ports import Observe, Span, Tracer
 from bridge.post import Answer, PostClient
 from bridge.retry_after import retry_after
 from bridge.signing import Signer
@@ -69,12 +69,15 @@ def origin_headers(origin: str) -> bytes:
 class Webhook:
     """Sends to one endpoint over its client's connections. Belongs to the event loop that it is first called in."""
 
-    def __init__(self, endpoint: Endpoint, client: PostClient, observe: Observe) -> None:
+    def __init__(
+        self, endpoint: Endpoint, client: PostClient, observe: Observe, tracer: Tracer | None = None
+    ) -> None:  # fmt: skip
         self.name = endpoint.name
         self.observe = observe
         self._form = endpoint.form
         self._sign = endpoint.signer.header
         self._post = client.post
+        self._trace = tracer.attempts(endpoint.name, endpoint.url) if tracer else None
         self._last = origin_headers(endpoint.origin) + endpoint.own + endpoint.marks
 
     def __call__(self, unit: Unit, done: Done) -> None:
@@ -82,8 +85,13 @@ class Webhook:
         loop = asyncio.get_running_loop()
         attempt = _Attempt(self, unit, done, loop)
         try:
-            id_, content, body = self._form(unit)
+            id_, content, trace, body = self._form(unit)
             attempt.id = id_
+            if self._trace is not None:
+                attempt.span = span = self._trace(unit, id_, trace)
+                trace = span.traceparent
+            if trace:
+                content += b"traceparent: %b\r\n" % trace
             timestamp = int(unix())
             signed = self._sign(id_, timestamp, body)
             headers = f"webhook-id: {id_}\r\nwebhook-timestamp: {timestamp}\r\nwebhook-signature: {signed}\r\n"
@@ -95,7 +103,7 @@ class Webhook:
 class _Attempt:
     """What waits for one answer. Settles its unit once, though it be called again."""
 
-    __slots__ = ("done", "id", "loop", "started", "unit", "webhook")
+    __slots__ = ("done", "id", "loop", "span", "started", "unit", "webhook")
 
     def __init__(self, webhook: Webhook, unit: Unit, done: Done, loop: asyncio.AbstractEventLoop) -> None:
         self.webhook = webhook
@@ -104,6 +112,7 @@ class _Attempt:
         self.loop = loop
         self.started = loop.time()
         self.id = ""
+        self.span: Span | None = None
 
     def __call__(self, answer: Answer | Exception) -> None:
         done, self.done = self.done, None
@@ -122,6 +131,8 @@ class _Attempt:
     def _tell(self, outcome: Outcome) -> None:
         unit = self.unit
         event = unit.entries[0].id if len(unit.entries) == 1 else self.id
+        if self.span is not None:
+            self.span.end(outcome)
         self.webhook.observe(
             AttemptMade(
                 self.webhook.name,

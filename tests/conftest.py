@@ -22,6 +22,7 @@ _TABLE = {
     _KEYS.events: "stream",
     _KEYS.parked: "stream",
     _KEYS.dead("NAME"): "stream",
+    _KEYS.commands: "stream",
     _KEYS.source("NAME"): "hash",
     _KEYS.recent("NAME"): "list",
     _KEYS.destination("NAME"): "hash",
@@ -34,6 +35,7 @@ _TABLE = {
     _KEYS.requests("NAME"): "list",
     _KEYS.requests(): "set",
     _KEYS.clock: "string",
+    _KEYS.definitions: "hash",
 }
 """Every key that there may be, and its type."""
 

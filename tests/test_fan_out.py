@@ -297,7 +297,7 @@ def test_what_is_written_is_counted() -> None:
     observe = Observer()
     observe(FanOutWritten(NAME, 3))
     observe(FanOutWritten(NAME, 4))
-    assert observe.registry.get_sample_value("runbridge_fan_out_events_total", {"destination": NAME}) == 7
+    assert observe.live.destination(NAME).delivered == 7
 
 
 async def test_a_stop_ends_it_with_the_log_told(valkey: RedisServer, there: RedisServer, prefix: str) -> None:

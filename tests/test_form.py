@@ -52,7 +52,8 @@ def sent(name: str, *events: bytes | Mapping[str, Any]) -> tuple[str, dict[str, 
     Every header is a line of its own that no value of an event can break.
     """
     entries = (entry(event if isinstance(event, bytes) else json.dumps(event).encode()) for event in events)
-    id_, block, body = FORMATS[name](Unit(tuple(entries)))
+    id_, block, trace, body = FORMATS[name](Unit(tuple(entries)))
+    block += b"traceparent: %b\r\n" % trace if trace else b""
     lines = block.split(b"\r\n")
     assert lines.pop() == b""
     assert all(map(LINE.fullmatch, lines)), block
@@ -71,22 +72,19 @@ ID = message_id(OURS.source, OURS.id)
 
 def test_structured_is_the_entry_as_it_is() -> None:
     """The event's bytes, under its own `webhook-id`; its trace context is a header too."""
-    id_, block, body = FORMATS["structured"](Unit((entry(TEXT),)))
-    assert (id_, body) == (ID, TEXT)
-    assert block == STRUCTURED + b"traceparent: " + TRACE.encode() + b"\r\n"
+    assert FORMATS["structured"](Unit((entry(TEXT),))) == (ID, STRUCTURED, TRACE.encode(), TEXT)
     assert STRUCTURED == b"Content-Type: application/cloudevents+json; charset=utf-8\r\n"
 
 
 def test_binary_is_headers_and_the_data_as_it_is() -> None:
     """Every attribute is a header, in the event's order; the upstream's bytes are the body."""
-    id_, block, body = FORMATS["binary"](Unit((entry(TEXT),)))
-    assert (id_, body) == (ID, DATA)
+    id_, block, trace, body = FORMATS["binary"](Unit((entry(TEXT),)))
+    assert (id_, trace, body) == (ID, TRACE.encode(), DATA)
     assert block.decode().split("\r\n") == [
         "Content-Type: application/json", "ce-specversion: 1.0", "ce-id: evt_1",
         "ce-source: https://api.bctrl.ai/runs/r", "ce-type: ai.bctrl.run.navigation", "ce-subject: r",
         "ce-time: 2026-11-21T12:00:05.120Z", "ce-sequence: 00000000000000000007", "ce-partitionkey: r",
-        "ce-recordedtime: 2026-11-21T12:00:05.121Z", "ce-category: navigation", f"ce-traceparent: {TRACE}",
-        f"traceparent: {TRACE}", "",
+        "ce-recordedtime: 2026-11-21T12:00:05.121Z", "ce-category: navigation", f"ce-traceparent: {TRACE}", "",
     ]  # fmt: skip
 
 
@@ -95,7 +93,7 @@ def test_a_batch_is_an_array_of_the_entries_as_they_are() -> None:
     other = TEXT.replace(b"evt_1", "evt_\u00fc".encode())
     id_, headers, body = sent("batched", TEXT, other)
     assert body == b"[" + TEXT + b"," + other + b"]"
-    assert headers == {"Content-Type": "application/cloudevents-batch+json; charset=utf-8"}
+    assert headers == {"Content-Type": "application/cloudevents-batch+json; charset=utf-8", "traceparent": TRACE}
     assert [judged(json.dumps(one).encode())["id"] for one in json.loads(body)] == ["evt_1", "evt_\u00fc"]
     assert sent("batched", TEXT)[::2] == (ID, b"[" + TEXT + b"]")
     assert id_ == sent("batched", TEXT, other)[0] == "msg_7acba9569aec3cb06ebab633b554a253"
@@ -120,7 +118,7 @@ def test_thin_is_the_event_without_its_data() -> None:
 def test_several_events_are_a_batch_in_every_format(name: str) -> None:
     """A unit that was tried as a batch stays one request with the same id when the format is changed."""
     id_, headers, body = sent(name, TEXT, TEXT)
-    assert headers == {"Content-Type": BATCHED.decode().strip().removeprefix("Content-Type: ")}
+    assert headers == {"Content-Type": BATCHED.decode().strip().removeprefix("Content-Type: "), "traceparent": TRACE}
     assert id_ == sent("batched", TEXT, TEXT)[0]
     assert body == b"[" + b",".join([sent(name, TEXT)[2] if name == "thin" else TEXT] * 2) + b"]"
 
@@ -207,15 +205,34 @@ def test_a_name_that_is_twice_is_not_read_either_way(name: str, space: bytes) ->
 
 @pytest.mark.parametrize(
     "value",
-    ["", 5, None, TRACE.upper(), TRACE[:-1], TRACE + "-x", "ff" + TRACE[2:],
+    ["", 5, None, TRACE.upper(), TRACE[:-1], TRACE + "-x", "ff" + TRACE[2:], "01" + TRACE[2:],
      TRACE.replace("b7ad6b7169203331", "0" * 16), "00-" + "0" * 32 + TRACE[35:], TRACE + "\r\nx: y", [TRACE]],
 )  # fmt: skip
 def test_no_other_trace_context_is_a_header(value: object) -> None:
     """Only one that W3C Trace Context allows is passed on; the event keeps what it says."""
-    for name in ("structured", "binary"):
+    for name in FORMATS:
         id_, headers, _ = sent(name, CORE | {"data": 1, "traceparent": value})
         assert "traceparent" not in headers
         assert id_ == message_id("/s", "e")
+
+
+OTHER_TRACE = TRACE.replace("b7ad", "b7ae")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [[CORE], [CORE | {"traceparent": OTHER_TRACE}], [CORE | {"traceparent": TRACE + "0"}], [b"no event"],
+     [CORE | {"traceparent": TRACE}, CORE]],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["batched", "thin"])
+def test_a_batch_has_the_trace_context_that_all_its_members_share(
+    name: str, others: list[bytes | Mapping[str, Any]]
+) -> None:
+    """One that has another, or none, or is no event at all leaves the request without."""
+    shared: list[bytes | Mapping[str, Any]] = [CORE | {"traceparent": TRACE, "id": "x", "extra": 1}, TEXT]
+    assert sent(name, *shared)[1]["traceparent"] == TRACE
+    assert "traceparent" not in sent(name, *shared, *others)[1]
+    assert "traceparent" not in sent(name, *others, *shared)[1]
 
 
 ODD = [
@@ -249,7 +266,7 @@ def test_fields_of_an_entry_can_be_any_text() -> None:
     for subject in ("", "a\r\nb", "\ud800", "\0"):
         unit = Unit((Entry("7-1", "", "", subject, b""),) * 2)
         for name, formed in FORMATS.items():
-            id_, _, body = formed(unit)
+            id_, _, _, body = formed(unit)
             assert re.fullmatch("msg_[0-9a-f]{32}", id_), name
             assert len(strict(body)) == 2
     assert webhook_id(Entry("7-1", "", "", "r", b"")) == message_id("r", "7-1")
@@ -270,8 +287,9 @@ def test_no_entry_breaks_a_request(text: bytes, subject: str) -> None:
     """Whatever anybody put into the log: no format raises, headers keep their lines, a batch is a batch of events."""
     one = Entry("7-1", "i", "t", subject, text)
     for name, formed in FORMATS.items():
-        id_, block, body = formed(Unit((one,)))
+        id_, block, trace, body = formed(Unit((one,)))
         assert all(map(LINE.fullmatch, block.split(b"\r\n")[:-1])), name
+        assert re.fullmatch(rb"(00(-[0-9a-f]+){3})?", trace)
         assert id_ == webhook_id(one)
         if name == "batched":
             (event,) = strict(body)

@@ -13,12 +13,10 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import structlog
-from prometheus_client import generate_latest
 
 from bridge import facts
-from bridge.delivery.health import What
 from bridge.facts import Fact
-from bridge.observe import LEVELS, STATES, Observer, configure_logs, name_of
+from bridge.observe import LEVELS, Observer, configure_logs, name_of
 
 FACTS = [kind for _, kind in inspect.getmembers(facts, inspect.isclass) if issubclass(kind, Fact) and kind is not Fact]
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
@@ -140,76 +138,18 @@ def test_a_lane_that_stays_held_is_logged_once(capsys: pytest.CaptureFixture[str
     assert [line["attempts"] for line in observed(capsys, *held, facts.LaneHeld("d", "run", 1, 1.0))] == [1, 1]
 
 
-def test_every_fact_that_has_counters_moves_them() -> None:
-    """Counters by source or destination; the values are those of the facts."""
+def test_what_is_gone_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither counts nor the last line of a source that is no more are kept; one of the same name begins anew."""
+    configure_logs("info", "json")
     observe = Observer()
-    for fact in (
-        facts.BatchStored("s", 5, 2, 3, 0.002),
-        facts.BatchStored("s", 1, 0, 0, 0.2),
-        facts.AttemptMade("d", "e", 1, "failed", 500, 0.1, "answered 500"),
-        facts.AttemptMade("d", "e", 2, "delivered", 200, 0.1, ""),
-        facts.DeadLettered("d", "e", 2, "answered 500"),
-        facts.LossPossible("s", "504"),
-        facts.SourceInterrupted("s", "gone", 0.0, progress=True),
-        facts.SourceInterrupted("s", "gone", 0.0, progress=True),
-        facts.EntriesMissing("d", 4),
-        facts.LogTrimmed(10, 6),
-    ):
-        observe(fact)
-
-    def value(name: str, **labels: str) -> float | None:
-        return observe.registry.get_sample_value(f"runbridge_{name}", labels)
-
-    assert value("events_total", source="s") == 6
-    assert value("parked_total", source="s") == 2
-    assert value("duplicates_total", source="s") == 3
-    assert value("append_seconds_count") == 2
-    assert value("append_seconds_bucket", le="0.0025") == 1
-    assert value("webhook_attempts_total", destination="d", outcome="failed") == 1
-    assert value("webhook_attempt_seconds_count", destination="d") == 2
-    assert value("webhook_attempts_total", destination="d", outcome="delivered") == 1
-    assert value("webhook_dead_letters_total", destination="d") == 1
-    assert value("possible_losses_total", source="s") == 1
-    assert value("source_interruptions_total", source="s") == 2
-    assert value("entries_missing_total", destination="d") == 4
-    assert value("trimmed_unsettled_total") == 6
-
-
-def test_an_attempts_time_is_in_each_bucket_that_holds_it() -> None:
-    """Buckets are cumulative, each holds its own bound, the last holds all; destinations are counted apart."""
-    observe = Observer()
-    for seconds in (0.0, 0.0025, 0.003, 15.0, 61.0):
-        observe(facts.AttemptMade("d", "e", 1, "delivered", 200, seconds, ""))
-    observe(facts.AttemptMade("other", "e", 1, "ours", None, 1.0, "no file descriptors"))
-
-    text = generate_latest(observe.registry).decode()
-
-    said = re.findall(r'attempt_seconds_bucket\{destination="d",le="(.+?)"\} (\d+)', text)
-    assert [(le, int(count)) for le, count in said] == [
-        ("0.0025", 2), ("0.01", 3), ("0.025", 3), ("0.1", 3), ("0.25", 3), ("1.0", 3), ("2.5", 3), ("5.0", 3),
-        ("15.0", 4), ("60.0", 4), ("+Inf", 5),
-    ]  # fmt: skip
-    assert observe.registry.get_sample_value(
-        "runbridge_webhook_attempt_seconds_sum", {"destination": "d"}
-    ) == pytest.approx(76.0055)
-    assert 'runbridge_webhook_attempts_total{destination="other",outcome="ours"} 1.0' in text
-
-
-def test_the_state_of_a_destination_is_what_became_of_it() -> None:
-    """0 active, 1 probing, 2 disabled; a warning changes nothing; each is counted; none before the first change."""
-    observe = Observer()
-
-    def state() -> float | None:
-        return observe.registry.get_sample_value("runbridge_destination_state", {"destination": "d"})
-
-    seen = [state()]
-    for what in ("failing", "probing", "failing", "recovered", "disabled", "enabled"):
-        observe(facts.DestinationChanged("d", what, "answered 503", 503, 10, 8))
-        seen.append(state())
-    assert seen == [None, None, 1, 1, 0, 2, 0]
-    assert {*STATES, "failing"} == set(get_args(What))
-    labels = {"destination": "d", "what": "failing"}
-    assert observe.registry.get_sample_value("runbridge_destination_changes_total", labels) == 2
+    for _ in range(2):
+        observe(facts.SourceConnected("s", "c1"))
+        observe(facts.AttemptMade("d", "e", 1, "delivered", 200, 0.1, ""))
+        observe.gone("source", "s")
+        observe.gone("destination", "d")
+    assert len(lines(capsys)) == 2
+    assert not observe.live.sources
+    assert not observe.live.destinations
 
 
 def test_an_attempt_is_cheap_to_count() -> None:

@@ -18,7 +18,7 @@ from typer.main import get_group
 from bridge import facts
 from bridge.cli import app
 from bridge.facts import Fact
-from bridge.observe import Observer, name_of
+from bridge.observe import name_of
 from bridge.settings import load
 from bridge.settings.units import duration
 
@@ -102,16 +102,6 @@ def test_every_log_line_is_in_the_operations_page() -> None:
     there = {name_of(kind) for kind in Fact.__subclasses__() if kind.__module__ == facts.__name__}  # no test's own
     assert named - {"logging.format", "http.listen"} == there
     assert facts.BridgeStarted in Fact.__subclasses__()
-
-
-def test_every_metric_is_in_the_operations_page() -> None:
-    """The table of metrics names those that there are."""
-    there = {family.name for family in Observer().registry.collect()}
-    named = set(re.findall(r"\| `(runbridge_\w+)`", OPERATIONS))
-
-    assert {name.removesuffix("_total") for name in named} == there
-    asked = set(re.findall(r"\b(runbridge_\w+?)(?:_bucket)?\b", OPERATIONS))
-    assert asked == named
 
 
 def test_the_unit_waits_longer_than_the_grace() -> None:

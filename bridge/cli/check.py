@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import typer
 from rich.console import Console
@@ -17,22 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bridge.errors import ConfigurationError, Problem
-from bridge.settings import (
-    AnyDestination,
-    AnySource,
-    EventsStream,
-    EventWait,
-    InvocationWait,
-    OperationWait,
-    RedisDestination,
-    RunEventsStream,
-    RunEventsWait,
-    RunStream,
-    Settings,
-    Sse,
-    load,
-)
-from bridge.settings.addresses import shown_url
+
+if TYPE_CHECKING:
+    from bridge.settings import AnyDestination, AnySource, EventsStream, Settings
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 EXIT_UNREACHABLE = 69  # EX_UNAVAILABLE
@@ -54,7 +41,7 @@ class ProbeResult(Protocol):
         """What it said, without secrets."""
 
 
-Probe = Callable[[Settings], Coroutine[Any, Any, Sequence[ProbeResult]]]
+Probe = Callable[["Settings"], Coroutine[Any, Any, Sequence[ProbeResult]]]
 
 
 class Row(NamedTuple):
@@ -111,7 +98,7 @@ def check(
     raise typer.Exit(report.exit_code)
 
 
-async def _probe(settings: Settings) -> Sequence[ProbeResult]:
+async def _probe(settings: "Settings") -> Sequence[ProbeResult]:
     from bridge.probe import probe  # noqa: PLC0415  # needs every adapter, which a check without --connect doesn't
 
     return await probe(settings)
@@ -119,6 +106,8 @@ async def _probe(settings: Settings) -> Sequence[ProbeResult]:
 
 def examine(config: Path, probe: Probe | None) -> Report:
     """Reads a configuration and, with a probe, tries it."""
+    from bridge.settings import load  # noqa: PLC0415  # --help should not wait for the settings
+
     try:
         settings = load(config, os.environ)
     except ConfigurationError as error:
@@ -137,7 +126,9 @@ def as_object(report: Report) -> dict[str, object]:
     }
 
 
-def _rows(settings: Settings) -> Iterator[Row]:
+def _rows(settings: "Settings") -> Iterator[Row]:
+    from bridge.settings import Sse  # noqa: PLC0415  # as above
+
     yield Row("redis", "", settings.redis.address, f"password: {_set(settings.redis.password)}")
     yield Row("http", "", settings.http.listen or "off", f"token: {_set(settings.http.token)}")
     for name, account in settings.accounts.items():
@@ -153,30 +144,35 @@ def _set(secret: object) -> str:
     return "set" if secret else "not set"
 
 
-def _selected(source: AnySource) -> str:
+def _selected(source: "AnySource") -> str:
+    from bridge import settings as kinds  # noqa: PLC0415  # as above
+    from bridge.settings.addresses import shown_url  # noqa: PLC0415
+
     match source:
-        case RunEventsStream() | RunEventsWait() | RunStream():
+        case kinds.RunEventsStream() | kinds.RunEventsWait() | kinds.RunStream():
             return f"run {source.run}"
-        case OperationWait():
+        case kinds.OperationWait():
             return f"operation {source.operation}"
-        case InvocationWait():
+        case kinds.InvocationWait():
             return f"invocation {source.invocation}"
-        case EventWait():
+        case kinds.EventWait():
             return f"event {source.event}"
-        case EventsStream():
+        case kinds.EventsStream():
             return " ".join(["the whole account", *_filters(source)])
-        case Sse():
+        case kinds.Sse():
             return shown_url(source.url)
 
 
-def _form(destination: AnyDestination) -> str:
+def _form(destination: "AnyDestination") -> str:
+    from bridge.settings import RedisDestination  # noqa: PLC0415  # as above
+
     if isinstance(destination, RedisDestination):
         return f"stream: {destination.stream}"
     headers = f", headers: {len(destination.headers)} set" if destination.headers else ""
     return f"{destination.format}, secrets: {len(destination.secrets)} set{headers}"
 
 
-def _wanted(destination: AnyDestination) -> str:
+def _wanted(destination: "AnyDestination") -> str:
     """What reaches a destination: `types: a, b`, and whatever else narrows it."""
     parts = {"types": ", ".join(destination.types) or "all", "subjects": ", ".join(destination.subjects)}
     parts |= {"sources": ", ".join(destination.sources), "filter": destination.filter}
@@ -189,12 +185,12 @@ _FILTERS = (
 )  # fmt: skip
 
 
-def _filters(source: EventsStream) -> Iterator[str]:
+def _filters(source: "EventsStream") -> Iterator[str]:
     """Every filter that is set, under the name that it has in the file: `agent=a type=x,y`."""
     for field in _FILTERS:
         value = getattr(source, field)
         if value:
-            name = EventsStream.model_fields[field].alias or field
+            name = type(source).model_fields[field].alias or field
             yield f"{name}={value if isinstance(value, str) else ','.join(value)}"
 
 

@@ -31,6 +31,8 @@ def run(config: ConfigOption = None) -> None:
 
     The first signal lets what is in hand end, for at most `grace`, and exits 0; a second one exits at once. Every key
     of the file can be set from the environment too (BRIDGE_REDIS__URL); without a file, the environment is all.
+    SIGHUP reads the file and the files with secrets again: what has changed is restarted, the rest goes on; a file
+    with a mistake changes nothing, and the log lines say why.
 
     Exit codes: 0 after a stop, 69 when the embedded server can't be had, 78 when the configuration has mistakes.
 
@@ -46,7 +48,12 @@ def run(config: ConfigOption = None) -> None:
         configure_logs(settings.logging.level, settings.logging.format)
         _allow_open_files()
         stop = Stop()
-        app.run(settings, stop, started=lambda running: _handle_signals(running, stop))
+        app.run(
+            settings,
+            stop,
+            started=lambda running: _handle_signals(running, stop),
+            load=lambda: load(config, os.environ),
+        )
     except ConfigurationError as error:
         print(f"runbridge: the configuration can't be used:\n{error}", file=sys.stderr)
         raise typer.Exit(EX_CONFIG) from None
@@ -75,3 +82,4 @@ def _handle_signals(running: "App", stop: "Stop") -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle, number)
+    loop.add_signal_handler(signal.SIGHUP, running.reload)

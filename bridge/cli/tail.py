@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,7 +154,7 @@ class Wanted:
 class Printed:
     """Standard output, and how many events it still takes."""
 
-    def __init__(self, wanted: Wanted, show: Callable[[int, Entry], None], count: int | None) -> None:
+    def __init__(self, wanted: Callable[[Entry], bool], show: Callable[[int, Entry], None], count: int | None) -> None:
         self._wanted = wanted
         self._show = show
         self._left = count
@@ -207,7 +208,7 @@ async def _follow(settings: "Settings", after: str, printed: Printed) -> None:
     from bridge.wiring import keys_of, server_of  # noqa: PLC0415
 
     readers = [Reader(server_of(settings), keys, after) for keys in keys_of(settings)]
-    away = Away()
+    away = Away("tail")
     try:
         for reader in readers:
             await reader.open()
@@ -218,10 +219,21 @@ async def _follow(settings: "Settings", after: str, printed: Printed) -> None:
 
 
 async def _partition(number: int, reader: "Reader", printed: Printed, away: "Away") -> None:
+    async with aclosing(pages(number, reader, away)) as read:
+        async for entries in read:
+            if not printed.take(number, entries):
+                return
+
+
+async def pages(number: int, reader: "Reader", away: "Away", count: int = 500) -> AsyncGenerator[list[Entry]]:
+    """What one partition brings, page by page, some empty; goes on where it was when Redis has been away.
+
+    Ends when nobody reads standard output any more while Redis is away.
+    """
     waits = delays(Random(), first=0.1, longest=2.0)
     while True:
         try:
-            entries = await reader.read()
+            entries = await reader.read(count)
         except LogUnavailable as error:
             away.lost(number, error)
             await nap(next(waits))
@@ -230,20 +242,20 @@ async def _partition(number: int, reader: "Reader", printed: Printed, away: "Awa
             continue
         if away.found(number):
             waits = delays(Random(), first=0.1, longest=2.0)
-        if not printed.take(number, entries):
-            return
+        yield entries
 
 
 class Away:
     """Says on standard error that Redis is away, once for all partitions, and that it is back."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: str) -> None:
+        self._command = command
         self._partitions: set[int] = set()
 
     def lost(self, partition: int, error: LogUnavailable) -> None:
         """This partition can't be read."""
         if not self._partitions:
-            print(f"runbridge tail: Redis is away, waiting for it ({error})", file=sys.stderr, flush=True)
+            print(f"runbridge {self._command}: Redis is away, waiting for it ({error})", file=sys.stderr, flush=True)
         self._partitions.add(partition)
 
     def found(self, partition: int) -> bool:
@@ -251,7 +263,7 @@ class Away:
         before = len(self._partitions)
         self._partitions.discard(partition)
         if before and not self._partitions:
-            print("runbridge tail: Redis is back", file=sys.stderr, flush=True)
+            print(f"runbridge {self._command}: Redis is back", file=sys.stderr, flush=True)
         return len(self._partitions) < before
 
 

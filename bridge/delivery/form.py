@@ -21,8 +21,8 @@ from bridge.delivery.members import Members
 from bridge.event import Entry, Event
 from bridge.signing import message_id
 
-Formed = tuple[str, bytes, bytes]
-"""The `webhook-id`, header lines that each end with CRLF, and the body."""
+Formed = tuple[str, bytes, bytes, bytes]
+"""The `webhook-id`, header lines that each end with CRLF, the value of `traceparent` or nothing, and the body."""
 Form = Callable[[Unit], Formed]
 Link = Callable[[Entry], str]
 """Where the whole event of an entry can be read: a URL."""
@@ -55,8 +55,8 @@ class _Ours(Event, forbid_unknown_fields=True, kw_only=True, gc=False):
 _known = msgspec.json.Decoder(_Known).decode
 _ours = msgspec.json.Decoder(_Ours).decode
 _BAD_TEXT = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-_trace = re.compile(rb'"((?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})"').fullmatch
-"""W3C Trace Context, 2.2; a longer value of a version to come is not passed on."""
+_trace = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+"""W3C Trace Context, 2.2; a value of a version to come is not passed on, since nobody knows what it may hold."""
 
 
 def form(name: str, link: Link | None = None) -> Form:
@@ -80,7 +80,7 @@ def structured(unit: Unit) -> Formed:
         return batched(unit)
     entry = unit.entries[0]
     id_, trace = _identity(entry)
-    return id_, STRUCTURED + trace, entry.event
+    return id_, STRUCTURED, trace, entry.event
 
 
 def binary(unit: Unit) -> Formed:
@@ -91,16 +91,14 @@ def binary(unit: Unit) -> Formed:
     id_, trace = _identity(entry)
     event = members.read(entry.event)
     message = members.binary(event) if event else None
-    if message is None:
-        return id_, STRUCTURED + trace, entry.event
-    headers, body = message
-    return id_, headers + trace, body
+    headers, body = message or (STRUCTURED, entry.event)
+    return id_, headers, trace, body
 
 
 def batched(unit: Unit) -> Formed:
     """A JSON array of the events as they lie in the log, also of one."""
-    ids, events = zip(*map(_batch_member, unit.entries), strict=True)
-    return _batch_id(ids), BATCHED, b"[%b]" % b",".join(events)
+    ids, traces, events = zip(*map(_batch_member, unit.entries), strict=True)
+    return _batch_id(ids), BATCHED, _shared(traces), b"[%b]" % b",".join(events)
 
 
 def thin(link: Link) -> Form:
@@ -115,11 +113,11 @@ def thin(link: Link) -> Form:
 
     def formed(unit: Unit) -> Formed:
         if len(unit.entries) > 1:
-            ids = [webhook_id(entry) for entry in unit.entries]
-            return _batch_id(ids), BATCHED, b"[%b]" % b",".join(map(member, unit.entries))
+            ids, traces = zip(*map(_identity, unit.entries), strict=True)
+            return _batch_id(ids), BATCHED, _shared(traces), b"[%b]" % b",".join(map(member, unit.entries))
         entry = unit.entries[0]
         id_, trace = _identity(entry)
-        return id_, STRUCTURED + trace, member(entry)
+        return id_, STRUCTURED, trace, member(entry)
 
     return formed
 
@@ -133,14 +131,14 @@ def webhook_id(entry: Entry) -> str:
 
 
 def _identity(entry: Entry) -> tuple[str, bytes]:
-    """The `webhook-id`, and the line of a `traceparent` header or nothing: one pass over the bytes."""
+    """The `webhook-id`, and a `traceparent` that may be a header or nothing: one pass over the bytes."""
     try:
         known = _known(entry.event)
     except _BAD_TEXT:
         # the id in the log, also of one that comes back from the dead letters
         return message_id(entry.subject, entry.id or entry.entry.rpartition(":")[2]), b""
-    trace = _trace(bytes(known.traceparent))
-    return message_id(known.source, known.id), b"traceparent: %b\r\n" % trace[1] if trace else b""
+    trace = bytes(known.traceparent)[1:-1]
+    return message_id(known.source, known.id), trace if _trace(trace) else b""
 
 
 def _batch_id(ids: Sequence[str]) -> str:
@@ -150,8 +148,13 @@ def _batch_id(ids: Sequence[str]) -> str:
     return "msg_" + hashlib.blake2b("\n".join(ids).encode(), digest_size=16).hexdigest()
 
 
-def _batch_member(entry: Entry) -> tuple[str, bytes]:
-    """The `webhook-id` of an entry, and a CloudEvent for the array."""
+def _shared(traces: Sequence[bytes]) -> bytes:
+    """The trace context that all members of a batch have; nothing where one has another, or none."""
+    return traces[0] if traces.count(traces[0]) == len(traces) else b""
+
+
+def _batch_member(entry: Entry) -> tuple[str, bytes, bytes]:
+    """The `webhook-id` of an entry, its `traceparent` or nothing, and a CloudEvent for the array."""
     text = entry.event
     try:
         ours = _ours(text)
@@ -159,8 +162,9 @@ def _batch_member(entry: Entry) -> tuple[str, bytes]:
             text.decode()
     except _BAD_TEXT:
         event = members.read(text)
-        return webhook_id(entry), text if event else members.text(_stand_in(entry))
-    return message_id(ours.source, ours.id), text
+        return *_identity(entry), text if event else members.text(_stand_in(entry))
+    trace = ours.traceparent.encode() if ours.traceparent else b""
+    return message_id(ours.source, ours.id), trace if _trace(trace) else b"", text
 
 
 def _stand_in(entry: Entry) -> Members:

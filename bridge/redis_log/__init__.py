@@ -4,8 +4,8 @@
 """
 
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -15,7 +15,9 @@ from bridge.errors import LogUnavailable
 from bridge.facts import LogTrimmed
 from bridge.ports import Observe
 from bridge.redis_log.commit import Committer
+from bridge.redis_log.cursors import Cursors, StoredCursor
 from bridge.redis_log.dead_letters import DeadLetters
+from bridge.redis_log.definitions import Definitions
 from bridge.redis_log.delivery_clock import DeliveryClock
 from bridge.redis_log.destination_look import DestinationLook, DestinationLooks
 from bridge.redis_log.fan_out import FollowedLog, Streams, position_key
@@ -23,6 +25,8 @@ from bridge.redis_log.feed import Feed
 from bridge.redis_log.keys import Keys, partition_of
 from bridge.redis_log.lanes import RedisLanes
 from bridge.redis_log.link import Link, Server
+from bridge.redis_log.overview import Look, Overviews
+from bridge.redis_log.parked import ParkedRecord, ParkedRecords, WholeRecord
 from bridge.redis_log.reader import Lookup, Reader, ping
 from bridge.redis_log.replay_lanes import ReplayLanes
 from bridge.redis_log.replays import Asked, Listed, ReplayRequests, unlisting
@@ -31,8 +35,9 @@ from bridge.redis_log.writer import Writer
 from bridge.stop import nap
 
 __all__ = [
-    "Asked", "DeadLetters", "DestinationLook", "DestinationLooks", "Keys", "Listed", "LogOptions", "Lookup", "Reader",
-    "RedisLog", "ReplayLanes", "ReplayRequests", "Server", "Streams", "partition_of", "ping", "position_key",
+    "Asked", "Cursors", "DeadLetters", "Definitions", "DestinationLook", "DestinationLooks", "Keys", "Listed",
+    "LogOptions", "Look", "Lookup", "Overviews", "ParkedRecord", "ParkedRecords", "Reader", "RedisLog", "ReplayLanes",
+    "ReplayRequests", "Server", "StoredCursor", "Streams", "WholeRecord", "partition_of", "ping", "position_key",
 ]  # fmt: skip
 
 MAX_LINKS = 16
@@ -58,17 +63,21 @@ class LogOptions:
 class RedisLog:
     """All partitions of the log. `workers` are its own loops, for the supervisor to run."""
 
-    def __init__(self, server: Server, options: LogOptions, *, instance: str, observe: Observe) -> None:
+    def __init__(
+        self, server: Server, options: LogOptions, *, instance: str, observe: Observe,
+        beat: Callable[[str], Callable[[], None]] = lambda _: lambda: None,
+    ) -> None:  # fmt: skip
         self._server = server
         self._options = options
         self._instance = instance
         self._observe = observe
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[str, list[Callable[[], None]]] = {}
+        """What is to be called when the log has grown, by destination."""
         self._keys = [Keys(options.prefix, partition) for partition in range(options.partitions)]
         self._committers = [
             Committer(
                 server, keys, instance=instance, window=options.window, replicas=options.replicas,
-                observe=observe, appended=self._appended,
+                observe=observe, appended=self._appended, beat=beat(f"commit {keys.partition}"),
             )
             for keys in self._keys
         ]  # fmt: skip
@@ -76,9 +85,16 @@ class RedisLog:
         self._spread: deque[list[Link]] = deque()
         """What destinations speak over, a connection a partition each; the last was given out last."""
         self._feed_links = [(Link(server, keys.events), Link(server, keys.events)) for keys in self._keys]
-        self.feeds = [Feed(*links, keys) for links, keys in zip(self._feed_links, self._keys, strict=True)]
+        self.feeds = [
+            Feed(*links, keys, beat=beat(f"feed {keys.partition}"))
+            for links, keys in zip(self._feed_links, self._keys, strict=True)
+        ]
+        self._beat = beat("trim")
         self.clock = DeliveryClock(self._links[0], self._keys[0])
         self.destinations: set[str] = set()
+        """Whose unsettled entries the trimming spares: those that run."""
+        self._kept: frozenset[str] = frozenset()
+        """The same for those that rest."""
         self._places: list[tuple[str, RedisLanes | FollowedLog]] = []
 
     @property
@@ -144,12 +160,27 @@ class RedisLog:
         self.destinations.add(destination)
         found = [
             FollowedLog(
-                link, keys, destination, instance=self._instance, start=start, listen=self._listeners.append
+                link, keys, destination, instance=self._instance, start=start,
+                listen=self._listeners.setdefault(destination, []).append,
             )
             for link, keys in zip(self._shared(), self._keys, strict=True)
         ]  # fmt: skip
         self._places += [(destination, place) for place in found]
         return found
+
+    def keep(self, destinations: Iterable[str]) -> None:
+        """Spare what these have not settled, though they don't run."""
+        self._kept = frozenset(destinations)
+
+    def leave(self, destination: str) -> None:
+        """The destination doesn't run any more."""
+        self.destinations.discard(destination)
+        self._listeners.pop(destination, None)
+        self._places = [(name, place) for name, place in self._places if name != destination]
+
+    def change(self, *, retention: float, max_entries: int) -> None:
+        """Trim by these from now on."""
+        self._options = replace(self._options, retention=retention, max_entries=max_entries)
 
     def _shared(self) -> list[Link]:
         """A connection a partition for one more destination: of its own for the first ones, then shared in turn."""
@@ -180,7 +211,7 @@ class RedisLog:
     async def trim(self, partition: int) -> tuple[int, int]:
         """Remove what is too old or too much; how many entries went, and how many of them were unsettled."""
         keys, options = self._keys[partition], self._options
-        groups = [part for name in sorted(self.destinations) for part in (name, keys.oldest(name))]
+        groups = [part for name in sorted(self.destinations | self._kept) for part in (name, keys.oldest(name))]
         oldest = int((unix() - options.retention) * 1000)
         removed = unsettled = 0
         excess = 1
@@ -194,6 +225,7 @@ class RedisLog:
     async def _tidy_forever(self) -> None:
         while True:
             await nap(TRIM_EVERY)
+            self._beat()
             try:
                 if self.clock.started:
                     await self.clock.note()
@@ -208,5 +240,6 @@ class RedisLog:
         return self._committers[partition_of(source, len(self._committers))]
 
     def _appended(self) -> None:
-        for wake in self._listeners:
-            wake()
+        for listeners in self._listeners.values():
+            for wake in listeners:
+                wake()

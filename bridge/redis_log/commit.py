@@ -6,6 +6,7 @@ there is no linger setting. A batch without an answer is sent again as it was; t
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -26,7 +27,7 @@ MAX_PARKED = 10_000
 MAX_ROUND = 4 << 20
 """Bytes of batches in one round trip, which a slow link has to carry within the time-out; the last may go over it."""
 HEARTBEAT = 2.0
-"""Seconds between looks at an idle connection, so that a Redis put back to an older copy is noticed."""
+"""Seconds between looks at where idle writers stand: a Redis put back to an older copy, or a cursor that was set."""
 STARTING = "STARTING"
 """Why the log takes no writes before its first answer."""
 WRITES_REFUSED = {"OOM", "READONLY", "MISCONF", "NOPERM", "NOREPLICAS", "WRONGTYPE", "ERROR", "ERR"}
@@ -47,12 +48,24 @@ def accept(reply: list[Any]) -> list[Any]:
     return rest
 
 
+def _lag(newest: tuple[str | datetime, datetime] | None) -> float | None:
+    """Seconds from an event's own time to its receipt; at least 0, because the clocks are two."""
+    if newest is None:
+        return None
+    time, received = newest
+    try:
+        moment = time if isinstance(time, datetime) else datetime.fromisoformat(time)
+        return max(0.0, (received - moment).total_seconds())
+    except (ValueError, TypeError):
+        return None  # not in the form that Python reads, or without an offset
+
+
 class Committer:
     """The writers of one partition and the one connection they share."""
 
     def __init__(
         self, server: Server, keys: Keys, *, instance: str, window: int, replicas: int,
-        observe: Observe, appended: Callable[[], None],
+        observe: Observe, appended: Callable[[], None], beat: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.keys = keys
         self.memory = 0
@@ -63,11 +76,13 @@ class Committer:
         self._replicas = replicas
         self._observe = observe
         self._appended = appended
+        self._beat = beat
         self.writers: set[Writer] = set()
         self._dirty = asyncio.Event()
         self._first = 0
         """Whose turn it is among the writers, where not all fit into one round trip."""
         self._generation = 0
+        self._next_look = 0.0
 
     # -- the sources' side
 
@@ -128,6 +143,7 @@ class Committer:
         """Commit whatever the writers have, until cancelled."""
         wait = _waits()
         while True:
+            self._beat()
             try:
                 await self._round()
                 wait = _waits()
@@ -148,7 +164,8 @@ class Committer:
         await self._link.close()
 
     async def _round(self) -> None:
-        if not self._link.connected or self._generation != self._link.generation:
+        looked = self._link.connected and self._generation == self._link.generation
+        if not looked or asyncio.get_running_loop().time() >= self._next_look:
             await self._verify()
         ready = self._ready()
         if ready:
@@ -156,8 +173,7 @@ class Committer:
             self._unblock()
             return
         self._dirty.clear()
-        if await within(self._dirty.wait(), HEARTBEAT) is None:
-            await self._verify()
+        await within(self._dirty.wait(), HEARTBEAT)
 
     def _ready(self) -> list[Writer]:
         """The writers that have something to send; in turn, where it is too much for one round trip."""
@@ -221,7 +237,8 @@ class Committer:
             self._observe(RecordParked(writer.source, str(reason)))
         parked, duplicates = len(batch.parked) // 4, writer.duplicates
         writer.duplicates = 0
-        self._observe(BatchStored(writer.source, len(batch.events) // 4, parked, duplicates, seconds))
+        stored = len(batch.events) // 4
+        self._observe(BatchStored(writer.source, stored, parked, duplicates, seconds, batch.size, _lag(batch.newest)))
 
     async def _replicated(self, writer: Writer) -> None:
         # WAIT covers what this connection wrote, and a batch sent again may have been written by the one before it
@@ -233,7 +250,8 @@ class Committer:
             raise LogUnavailable("NOREPLICAS", f"{acked} of {self._replicas} replicas have the last batch")
 
     async def _verify(self) -> None:
-        """After every new connection, and when all is quiet: does the log still stand where each idle writer thinks?"""
+        """After every new connection, and now and then: does the log still stand where each idle writer thinks?"""
+        self._next_look = asyncio.get_running_loop().time() + HEARTBEAT
         await self._link.call("PING")
         if self.blocked not in WRITES_REFUSED:
             self._unblock()

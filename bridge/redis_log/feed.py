@@ -5,6 +5,7 @@ a thousand destinations which want nothing of what comes cost nothing.
 """
 
 import asyncio
+from collections.abc import Callable
 
 from bridge.delivery.lane import Reader
 from bridge.errors import LogUnavailable
@@ -31,11 +32,12 @@ MAX_TYPES = 4096
 class Feed:
     """Reads on demand: what somebody has read lately is kept for the others. `run` is its only loop."""
 
-    def __init__(self, link: Link, blocking: Link, keys: Keys) -> None:
+    def __init__(self, link: Link, blocking: Link, keys: Keys, *, beat: Callable[[], None] = lambda: None) -> None:
         self._link = link
         self._blocking = blocking
         """Where new entries are waited for; nobody else waits behind that."""
         self._keys = keys
+        self._beat = beat
         self._lock = asyncio.Lock()
         self._rests = asyncio.Event()
         """Set when somebody comes to rest, until nobody does."""
@@ -107,6 +109,7 @@ class Feed:
         time = asyncio.get_running_loop().time
         look = time()
         while True:
+            self._beat()
             try:
                 if not self._readers:
                     await nap(POLL)

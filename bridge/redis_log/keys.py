@@ -62,6 +62,16 @@ class Keys:
         return f"{self.root}:requests:{destination}" if destination else f"{self.root}:requests"
 
     @property
+    def commands(self) -> str:
+        """Stream: what somebody asks of the running bridge (`bridge.commands`); in partition 0."""
+        return f"{self.root}:commands"
+
+    @property
+    def definitions(self) -> str:
+        """Hash, internal: sources and destinations added while running, and what is paused; in partition 0."""
+        return f"{self.root}:definitions"
+
+    @property
     def clock(self) -> str:
         """Text, internal: the delivery clock and the wall clock at one moment, in ms."""
         return f"{self.root}:clock"

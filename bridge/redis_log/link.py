@@ -33,9 +33,12 @@ Command = Sequence[Argument]
 Reply = Any
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(slots=True, repr=False)
 class Server:
-    """Where the log lives: a URL of section 7, with the password kept apart. Never shows a secret."""
+    """Where the log lives: a URL of section 7, with the password kept apart. Never shows a secret.
+
+    The password may change: the next connection is made with the new one.
+    """
 
     url: str
     password: str | None = None

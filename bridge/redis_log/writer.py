@@ -8,6 +8,7 @@ import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -41,6 +42,8 @@ class Sealed:
     drop: int
     size: int
     """Bytes of events and parked records."""
+    newest: tuple[str | datetime, datetime] | None
+    """The last event's own time, and when it was received."""
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class _Pending:
     reason: str = ""
     records: int = 0
     size: int = 0
+    newest: tuple[str | datetime, datetime] | None = None
 
     def __bool__(self) -> bool:
         said = (self.cursor, self.bookmark, self.state)
@@ -129,7 +133,8 @@ class Writer:
     def take(self, batch: Batch) -> int:
         """Number, encode and collect a batch; how many of its events are new."""
         pending, ids = self._pending, self._window.ids
-        recorded = rfc3339(now())
+        received, newest = now(), None
+        recorded = rfc3339(received)
         before = self._sequence
         new = size = 0
         for record in batch.records:
@@ -147,6 +152,7 @@ class Writer:
                 pending.events += (record.id, record.type, record.subject, body)
                 size += len(body)
                 new += 1
+                newest = record
             else:
                 if record.key:
                     if record.key in ids:
@@ -160,6 +166,8 @@ class Writer:
         pending.records += self._sequence - before
         pending.size += size
         self._home.memory += size
+        if newest is not None:
+            pending.newest = newest.time, received
         if batch.cursor is not None:
             pending.cursor = batch.cursor
         if batch.bookmark is not None:
@@ -267,6 +275,7 @@ class Writer:
             self.sealed = Sealed(
                 after, self._sequence, pending.events, pending.parked, pending.cursor,
                 pending.bookmark, pending.state, pending.reason, pending.ids, drop, pending.size,
+                pending.newest,
             )  # fmt: skip
             self._changed.set()
         return self.sealed

@@ -26,6 +26,7 @@ _REFUSED = {
     "host": "names the receiver, which url does",
     "content-": "describes the body, which the bridge makes",
     "date": "would be the same for ever",
+    "traceparent": "follows each event, which the bridge sees to",
     "proxy-": "is for a proxy, which proxy is the place for",
     "sec-websocket-": "is for another protocol",
     "webhook-": "belongs to the signature, which the bridge makes",

@@ -22,8 +22,12 @@ def findings(tables: Tables) -> Iterator[Finding]:
         yield from given_once.secret(("accounts", name), account, "api_key", required=True)
     yield from source_rules.findings(tables)
     yield from destination_rules.findings(tables)
-    if not tables.get("sources") and not tables.get("destinations"):
-        yield Finding((), "there is nothing to do: add a [sources.NAME], a [destinations.NAME], or both")
+    if not any(tables.get(section) for section in ENTRIES):
+        yield Finding(
+            (),
+            "there is nothing to do: add a [sources.NAME] or a [destinations.NAME], or an [accounts.NAME] for sources "
+            "that are added while it runs",
+        )
 
 
 def _names(tables: Tables) -> Iterator[Finding]:

@@ -7,12 +7,13 @@ connections, and each such gap is said in the log.
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from datetime import datetime
 
 from msgspec.structs import replace
 
 from bridge.clock import uuid7
 from bridge.errors import CursorRefused
-from bridge.event import Batch, Event, Position
+from bridge.event import Batch, Event, Parked, Position
 from bridge.normalize.any_event import AnyStream as Reads
 from bridge.normalize.any_event import Pointers
 from bridge.sources.account import Account
@@ -20,9 +21,10 @@ from bridge.sources.bookmark import Bookmark
 from bridge.sources.event_stream import Call, EventStream, sendable
 from bridge.sources.seam import Seam
 from bridge.sources.subscription import FROM_UPSTREAM, Start, scope_of
-from bridge.sse import Decoder
+from bridge.sse import Decoder, Frame
 
 NO_IDS = "no event with an id has come to go on from, so what happened while it was not connected may be missing"
+NAMELESS = "its type was the name of its frame, which was not kept"
 UNSENDABLE = "its last event's id has control characters, which no header can carry: set cursor_query"
 
 
@@ -58,6 +60,14 @@ class AnyStream(EventStream):
         if position.cursor and not (self._call.cursor or sendable(position.cursor)):
             raise CursorRefused(UNSENDABLE)
         return super().begin(position)
+
+    def again(self, raw: bytes, name: str, received: datetime) -> Event | Parked | None:
+        """What a parked frame says now; it stays parked where its type can't be told from its data."""
+        old, unknown = self._frames_read, "\0"
+        reads = Reads(old.resource, old.subject, old.pointers, old.type_prefix, None, lambda: name)
+        (record,) = reads.batch([Frame(unknown, raw, "", None)], received).records
+        nameless = isinstance(record, Event) and record.type == old.type_prefix + unknown
+        return Parked(NAMELESS, raw) if nameless else record
 
     @staticmethod
     def placed(event: Event) -> str:

@@ -5,6 +5,7 @@ step is an event. Refuses to take `timedOutWaiting` for the status `timed_out`, 
 """
 
 from collections.abc import AsyncGenerator
+from datetime import datetime
 from random import Random
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from bridge.backoff import delays
 from bridge.clock import now
 from bridge.errors import HttpError, SourceError
-from bridge.event import Batch, Parked, Position, State
+from bridge.event import Batch, Event, Parked, Position, State
 from bridge.normalize.durable_work import Answer, DurableWork, Noun
 from bridge.normalize.resource import below
 from bridge.normalize.run_event import parked
@@ -70,6 +71,10 @@ class DurableWait(Subscription):
                 await nap(0.0 if news else max(0.0, PACE - took))
             else:
                 await nap(next(slow))
+
+    def again(self, raw: bytes, name: str, received: datetime) -> Event | Parked | None:  # noqa: ARG002  # it has an id
+        """What a parked answer says now."""
+        return self._reads.answer(raw, received).record
 
     async def _ask(self) -> bytes:
         """One wait's answer. Raises SourceError and its kinds."""

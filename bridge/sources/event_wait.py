@@ -6,6 +6,7 @@ receipt, and an end without an answer is an OutcomeUnknown. Refuses to arm: `bri
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import datetime
 
 import msgspec
 
@@ -70,6 +71,13 @@ class EventWait(Subscription):
         if waited < self._timeout * TOO_EARLY:
             raise SourceError(f"408 after {waited:.1f} s, though {self._timeout:g} s were asked for")
         yield Batch()
+
+    def again(self, raw: bytes, name: str, received: datetime) -> Event | Parked | None:
+        """What a parked answer says now. Nothing but `name` tells the signal from others: it is made once."""
+        record = self._signal(raw).records[0]
+        if isinstance(record, Event):
+            record.id, record.time = name, rfc3339(received)
+        return record
 
     def _signal(self, body: bytes) -> Batch:
         if len(body) > MAX_BODY:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from random import Random
 
 import msgspec
@@ -159,6 +160,11 @@ class RunEventsWait(Subscription):
             run = run or await self._over()
             timeout = SHORT if run else self._timeout  # once more, for what came late
 
+    def again(self, raw: bytes, name: str, received: datetime) -> Event | Parked | None:  # noqa: ARG002  # it has an id
+        """What a parked answer says now, or an event that was parked without its answer."""
+        answer = self._read(raw, b"", 0, received)
+        return self._record(raw, received) if answer.broken else answer.record
+
     async def _glance(self) -> _Answer:
         """What a wait has to say at once. A refusal says nothing: the list and the next wait tell the reason."""
         try:
@@ -179,7 +185,7 @@ class RunEventsWait(Subscription):
                 "POST", self._url, headers=headers, body=msgspec.json.encode(asked), total=seconds + MARGIN
             ) as response:
                 if response.status == 200:
-                    return self._read(*await self._body(response))
+                    return self._read(*await self._body(response), now())
                 said = self.account.hide(await response.read(ERROR_BODY))
             raise refusal(response.status, response.headers, said, now(), cursor=cursor)
         except HttpError as error:
@@ -200,7 +206,7 @@ class RunEventsWait(Subscription):
                     return bytes(head), b"", size
         return bytes(head), tail, size
 
-    def _read(self, head: bytes, tail: bytes, size: int) -> _Answer:
+    def _read(self, head: bytes, tail: bytes, size: int, received: datetime) -> _Answer:
         if size > len(head):
             reason = f"oversized: {size} bytes, of which the first {len(head)} are kept"
             found = _CURSOR_FIRST.match(head, 0, FRAMING) or _CURSOR_LAST.search(tail)
@@ -215,21 +221,21 @@ class RunEventsWait(Subscription):
             return _Answer(parked(reason, head, head), broken=f"an answer could not be read: {reason}")
         inner = said.get("data")
         if not _SIGNS & said.keys() and inner is not None and bytes(inner).startswith(b"{"):
-            return self._read(verbatim(head, inner, "data"), b"", 0)  # the v2 era wraps what it answers
+            return self._read(verbatim(head, inner, "data"), b"", 0, received)  # the v2 era wraps what it answers
         if not _SIGNS & said.keys():
             reason = "neither `event` nor `timedOut`"
             return _Answer(parked(reason, head, head), broken=f"an answer could not be read: {reason}")
         event = said.get("event")
         record = None
         if event is not None and bytes(event) != b"null":
-            record = self._record(verbatim(head, event, "event"))
+            record = self._record(verbatim(head, event, "event"), received)
         return _Answer(record, _cursor(bytes(said.get("cursor", b"null"))))
 
-    def _record(self, event: bytes) -> Event | Parked | None:
+    def _record(self, event: bytes, received: datetime) -> Event | Parked | None:
         if len(event) > self._most:
             reason = f"oversized: {len(event)} bytes, of which the first {self._most} are kept"
             return parked(reason, event[: self._most], event)
-        return self._reads.record(event, now())
+        return self._reads.record(event, received)
 
 
 def _cursor(value: bytes) -> str | None:

@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal
 
 from bridge.clock import now, rfc3339, uuid7
 from bridge.errors import CursorRefused
-from bridge.event import Batch, Event, Position, State
+from bridge.event import Batch, Event, Parked, Position, State
 from bridge.normalize.own import own_event
 from bridge.sources.account import Account
 from bridge.sources.bookmark import STARTED, Bookmark, dropped
@@ -116,6 +117,13 @@ class Subscription(ABC):
     @abstractmethod
     def batches(self, position: Position) -> AsyncGenerator[Batch]:
         """One connection's batches (`bridge.ports.Source`)."""
+
+    @abstractmethod
+    def again(self, raw: bytes, name: str, received: datetime) -> Event | Parked | None:
+        """What a record says now that was parked as `raw`; None for nothing.
+
+        `name` becomes the event's id where the record has none of its own; `received` is when it came.
+        """
 
     async def prologue(self, position: Position) -> AsyncGenerator[Batch]:
         """What is stored before the upstream is followed: the history, or the moment from which on events count."""

@@ -1,0 +1,288 @@
+"""Steers a running bridge: does what HTTP and Redis ask, and reloads. Judges by the roster's plans alone.
+
+What a command changes is stored first, in one step with its answer, and comes into force after that; a crash in
+between is mended by the next start, which begins with what is stored.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from random import Random
+from typing import Any, Literal
+
+from bridge import commands
+from bridge.backoff import delays
+from bridge.clock import now, rfc3339
+from bridge.commands import Command, Done, command_of
+from bridge.errors import ConfigurationError, Declined, LogUnavailable, Moved
+from bridge.event import Entry
+from bridge.facts import CommandDone, CommandRefused, DefinitionsRestored
+from bridge.fleet import Fleet
+from bridge.normalize.own import command_event
+from bridge.overview import Overview
+from bridge.ports import Definition, Observe
+from bridge.redis_log.definitions import Definitions, Received
+from bridge.roster import At, Plan, Roster
+from bridge.settings import Settings
+from bridge.stop import Stop
+from bridge.watching import watched
+
+LOOK = 2.0
+"""Seconds between looks at what is stored, and at watches that are over."""
+MOST_TRIES = 5
+"""Times that a command is planned anew because somebody else has changed something meanwhile."""
+MOST_REFERENCE = 128
+"""Characters of a caller's own reference."""
+MARGIN = timedelta(minutes=1)
+"""Before a watch from which its destination wants the log: clocks of two machines differ."""
+
+Effect = Callable[[Command, Roster], Awaitable[Done | None]]
+"""What a command does beside the definitions (tests, retries, resuming what is disabled); None: nothing of that."""
+
+
+class Control:
+    """The port `bridge.ports.Steering`. `overview` and what a command does beside definitions are handed in."""
+
+    def __init__(
+        self, roster: Roster, definitions: Definitions, fleet: Fleet, effect: Effect,
+        overview: Callable[[], Coroutine[Any, Any, Overview]], *, observe: Observe, stop: Stop,
+    ) -> None:  # fmt: skip
+        self.roster = roster
+        self.overview = overview
+        self._definitions, self._fleet, self._effect = definitions, fleet, effect
+        self._observe, self._stop = observe, stop
+        self._revision = -1
+        self._fields: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+        self._ended: dict[At, float] = {}
+        """Watches whose run is over, since when by the event loop's time."""
+
+    async def begin(self) -> None:
+        """Load what is stored, however long Redis is away, and start everything.
+
+        Raises ConfigurationError where something of the file can't be started.
+        """
+        wait = delays(Random(), first=0.05, longest=2.0)
+        while not self._stop.is_set():
+            try:
+                await self._load()
+                break
+            except LogUnavailable:
+                await self._stop.pause(next(wait))  # the committers say what is wrong with Redis
+        async with self._lock:
+            await self._apply()
+        problems = {name: found for name, found in self._fleet.problems.items() if self._of_file(name)}
+        if problems:
+            raise ConfigurationError(tuple(each for found in problems.values() for each in found))
+
+    async def definitions(self, section: Literal["sources", "destinations"]) -> list[Definition]:
+        """What there is, the file's first."""
+        return [self.roster.definition((section, id_)) for id_ in self.roster.ids(section)]
+
+    async def do(self, command: Command) -> Done:
+        """Do what HTTP asks. Raises Declined, or LogUnavailable."""
+        name = _name(command)
+        try:
+            async with self._lock:
+                done = await self._done(command)
+        except Declined as declined:
+            self._observe(CommandRefused(name, str(declined), "http"))
+            raise
+        self._observe(CommandDone(name, done.id, done.changed, "http"))
+        return done
+
+    async def reload(self, file: Settings) -> list[str]:
+        """Put another file in force; the key paths of what was started, ended or restarted."""
+        async with self._lock:
+            before = self._running()
+            self.roster.replace(file)
+            await self._apply()
+            after = self._running()
+        return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+
+    # -- the loops
+
+    async def follow(self) -> None:
+        """Do what comes through Redis, until cancelled; everything is done once."""
+        wait = delays(Random(), first=0.1, longest=2.0)
+        while True:
+            try:
+                for received in await self._definitions.commands():
+                    async with self._lock:
+                        await self._received(received)
+                wait = delays(Random(), first=0.1, longest=2.0)
+            except LogUnavailable:
+                self._definitions.again()
+                await self._stop.pause(next(wait))
+                if self._stop.is_set():
+                    return
+
+    async def tidy(self) -> None:
+        """Look from time to time at what is stored, and take down watches that are over; until cancelled."""
+        while not await self._stop.pause(LOOK):
+            try:
+                async with self._lock:
+                    await self._compare()
+                for at in await self._over():
+                    kind = commands.RemoveSource if at[0] == "sources" else commands.RemoveDestination
+                    await self.do(kind(at[1], forget=True))
+            except (LogUnavailable, Declined):
+                continue  # Redis is away, or somebody was quicker; the next look is soon
+
+    # -- one command
+
+    async def _received(self, received: Received) -> None:
+        """Do a command of Redis, and say in the log what came of it."""
+        fields = dict(received.fields)
+        request = fields.pop("request", "")[:MOST_REFERENCE] or received.entry
+        do = fields.get("do", "")
+        answer = _Answer(received.entry, request, do if do in commands.NAMES else "unknown")
+        try:
+            done = await self._done(command_of(fields), answer)
+        except LogUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001  # one command's mistake must not stop those behind it for ever
+            declined = error if isinstance(error, Declined) else _mistake(error)
+            await self._store(Plan(Done("", changed=False)), answer, answer.refused(declined))
+            self._observe(CommandRefused(answer.do, str(declined), "redis"))
+        else:
+            self._observe(CommandDone(answer.do, done.id, done.changed, "redis"))
+
+    async def _done(self, command: Command, answer: "_Answer | None" = None) -> Done:
+        if self._revision < 0:
+            raise Declined("unavailable", "the bridge has not reached Redis yet, where its definitions are")
+        for _ in range(MOST_TRIES):
+            moment = now()
+            plan = self._planned(command, rfc3339(moment))
+            effect = await self._effect(command, self.roster)
+            if effect is not None:
+                plan = Plan(effect, plan.changes)
+            try:
+                await self._store(plan, answer, answer.done(plan.done) if answer else None)
+            except Moved:
+                await self._load()
+                continue
+            if plan.changes:
+                await self._apply()
+            if getattr(command, "forget", False):
+                await self._forget(command)
+            return plan.done
+        raise Declined("unavailable", "others change the definitions all the time; try again")
+
+    def _planned(self, command: Command, time: str) -> Plan:
+        if isinstance(command, commands.WatchRun):
+            return watched(self.roster, command, time, rfc3339(now() - MARGIN))
+        return self.roster.plan(command, time)
+
+    async def _store(self, plan: Plan, answer: "_Answer | None", said: Entry | None) -> None:
+        if not plan.changes and answer is None:
+            return
+        try:
+            revision = await self._definitions.store(
+                self._revision, plan.changes, command=answer.entry if answer else "", answer=said
+            )
+        except LogUnavailable:
+            self._revision = min(self._revision, 0)  # it may be stored: whatever comes next has to look first
+            raise
+        if plan.changes and revision == self._revision + 1:
+            self._adopt(revision, {**self._fields, **plan.changes})
+        elif revision != self._revision:
+            await self._load()
+
+    async def _forget(self, command: Command) -> None:
+        """What the log knows of it goes too, once nothing runs there any more."""
+        if isinstance(command, commands.RemoveSource):
+            await self._fleet.gone(self._fleet.sources, command.id)
+            await self._definitions.forget_source(command.id)
+        elif isinstance(command, commands.RemoveDestination):
+            await self._fleet.gone(self._fleet.destinations, command.id)
+            await self._definitions.forget_destination(command.id)
+
+    # -- what is stored
+
+    async def _load(self) -> None:
+        stored = await self._definitions.load()
+        self._adopt(stored.revision, dict(stored.fields))
+
+    def _adopt(self, revision: int, fields: dict[str, str]) -> None:
+        self._revision = revision
+        self._fields = {name: value for name, value in fields.items() if value}
+        self.roster.adopt(self._fields)
+
+    async def _compare(self) -> None:
+        """See whether somebody else has changed what is stored, or Redis came back with an older copy of it."""
+        revision = await self._definitions.revision()
+        if revision < self._revision:
+            stored = await self._definitions.load()
+            gone = {name: "" for name in stored.fields if name not in self._fields}
+            self._revision = await self._definitions.store(stored.revision, {**gone, **self._fields})
+            self._observe(DefinitionsRestored(self._revision))
+        elif revision > self._revision:
+            await self._load()
+            await self._apply()
+
+    async def _apply(self) -> None:
+        await self._fleet.apply(self.roster.wanted, self.roster.resting)
+
+    # -- what runs
+
+    async def _over(self) -> list[At]:
+        """The watches that are over, and whose time to stay has passed; a destination's once it has everything."""
+        time = asyncio.get_running_loop().time()
+        ended = self._fleet.ended
+        over = []
+        for at, watch in self.roster.watches():
+            source = next((name for name in ended if self.roster.reads(name, watch.run)), None)
+            if source is None or time - self._ended.setdefault(at, time) < watch.keep:
+                continue
+            if at[0] == "sources" or await self._definitions.idle(at[1]):
+                over.append(at)
+                del self._ended[at]
+        return sorted(over)  # destinations first: they are over only while their source is known
+
+    def _running(self) -> dict[str, object]:
+        wanted = self.roster.wanted
+        accounts = {name: repr(keys) for name, keys in wanted.accounts.items()}
+        found: dict[str, object] = {}
+        for name, source in wanted.sources.items():
+            found[f"sources.{name}"] = source, accounts.get(getattr(source, "account", ""))
+        for name, destination in wanted.destinations.items():
+            found[f"destinations.{name}"] = destination
+        return found
+
+    def _of_file(self, name: str) -> bool:
+        noun, _, id_ = name.partition(" ")
+        return self.roster.in_file(("sources" if noun == "source" else "destinations", id_))
+
+
+class _Answer:
+    """The answer to one command of Redis: the same event however often it has to be stored."""
+
+    def __init__(self, entry: str, request: str, do: str) -> None:
+        self.entry, self.request, self.do = entry, request, do
+
+    def done(self, done: Done) -> Entry:
+        """It was done."""
+        return self._event(
+            "done", {"do": self.do, "id": done.id, "changed": done.changed, "state": done.state, "detail": done.detail}
+        )
+
+    def refused(self, declined: Declined) -> Entry:
+        """It can't be done."""
+        errors = [{"path": each.path, "message": each.message} for each in declined.problems]
+        return self._event(
+            "refused", {"do": self.do, "kind": declined.kind, "detail": declined.detail, "errors": errors}
+        )
+
+    def _event(self, what: str, data: dict[str, object]) -> Entry:
+        id_ = f"command:{self.entry}"
+        type_, event = command_event(id_=id_, request=self.request, what=what, data=data, time=rfc3339(now()))
+        return Entry("", id_, type_, self.request, event)
+
+
+def _name(command: Command) -> str:
+    return str(command.__struct_config__.tag)
+
+
+def _mistake(error: Exception) -> Declined:
+    return Declined("unavailable", f"a mistake of the bridge: {type(error).__name__}: {error}"[:500])

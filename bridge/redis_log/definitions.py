@@ -1,0 +1,134 @@
+"""What was added or paused while running, and the commands that came through Redis. Judges none of it.
+
+All of it is in partition 0, and changes in one step with the command's leaving its stream and its answer in the log.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bridge.event import Entry
+from bridge.redis_log.commit import accept
+from bridge.redis_log.keys import Keys, partition_of
+from bridge.redis_log.link import Argument, Link, Server, classify
+from bridge.redis_log.scripts import DEFINE, FORGET_DESTINATION
+
+BLOCK_MS = 3000
+"""How long a read waits for a command; below the time-out of an answer."""
+MOST = 16
+"""Commands of one read."""
+REVISION = "revision"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The definitions by field (`source <id>`, `destination <id>`, `paused source <id>`, ...), and their revision."""
+
+    revision: int
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A command as it lies in its stream."""
+
+    entry: str
+    fields: Mapping[str, str]
+
+
+class Definitions:
+    """Over connections of its own. Every coroutine raises LogUnavailable."""
+
+    def __init__(self, server: Server, keys: Sequence[Keys]) -> None:
+        self._all = keys
+        self._keys = keys[0]
+        self._link = Link(server, self._keys.events)
+        self._links = [self._link, *(Link(server, each.events) for each in keys[1:])]
+        self._blocking = Link(server, self._keys.events)
+        self._generation = 0
+        self._after = "0"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for link in (*self._links, self._blocking):
+            await link.close()
+
+    async def load(self) -> Stored:
+        """All that is stored."""
+        flat = await self._link.call("HGETALL", self._keys.definitions)
+        fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
+        return Stored(int(fields.pop(REVISION, "0")), fields)
+
+    async def revision(self) -> int:
+        """Of what is stored now."""
+        return int(await self._link.call("HGET", self._keys.definitions, REVISION) or 0)
+
+    async def store(
+        self, revision: int, changes: Mapping[str, str], *, command: str = "", answer: Entry | None = None
+    ) -> int:  # fmt: skip
+        """Change fields ("" removes one), continuing from `revision`; the revision after it.
+
+        `command` is the entry that is done with this, `answer` what goes into the log. Raises Moved where somebody
+        else has changed something since; a command that is gone was done already, which changes nothing.
+        """
+        args: list[Argument] = [revision, command, len(changes)]
+        for name, value in changes.items():
+            args += (name, value)
+        if answer is not None:
+            args += (answer.id, answer.type, answer.subject, answer.event)
+        reply = await self._link.script(DEFINE, self._keys.definitions, self._keys.commands, self._keys.events, *args)
+        if reply[0] == b"GONE":
+            return int(reply[1])
+        return int(accept(reply)[0])
+
+    async def commands(self) -> list[Received]:
+        """The next commands, in their order; waits for one for some seconds. Each stays until it is stored as done."""
+        if self._generation != self._blocking.generation:
+            self._after = "0"  # a new connection may lead to another copy: what is there was not done
+        reply = await self._blocking.call(
+            "XREAD", "COUNT", MOST, "BLOCK", BLOCK_MS, "STREAMS", self._keys.commands, self._after
+        )  # fmt: skip
+        if self._generation != self._blocking.generation:
+            self._generation, self._after = self._blocking.generation, "0"
+            return []  # and read from the beginning
+        found = [_received(*one) for one in reply[0][1]] if reply else []
+        if found:
+            self._after = found[-1].entry
+        return found
+
+    def again(self) -> None:
+        """Read the commands from the first one on: something came in between."""
+        self._after = "0"
+
+    async def idle(self, destination: str) -> bool:
+        """Whether it has looked at all there is, and nothing waits there."""
+        for keys, link in zip(self._all, self._links, strict=True):
+            held, groups = await link.pipeline([("HLEN", keys.held(destination)), ("XINFO", "GROUPS", keys.events)])
+            if isinstance(held, Exception):
+                raise classify(held) from held
+            if isinstance(groups, Exception):  # there is no such stream yet
+                groups = ()
+            named = (dict(zip(flat[::2], flat[1::2], strict=True)) for flat in groups)
+            group = next((one for one in named if one[b"name"] == destination.encode()), {b"pending": 0, b"lag": 0})
+            if held or group[b"pending"] or group[b"lag"] != 0:
+                return False
+        return True
+
+    async def forget_source(self, source: str) -> None:
+        """Its cursor and all that is remembered of it."""
+        partition = partition_of(source, len(self._all))
+        keys = self._all[partition]
+        await self._links[partition].call("DEL", keys.source(source), keys.recent(source))
+
+    async def forget_destination(self, destination: str) -> None:
+        """Its place in the log and what waits there; its dead letters stay."""
+        for keys, link in zip(self._all, self._links, strict=True):
+            name = destination
+            await link.script(
+                FORGET_DESTINATION, keys.events, keys.destination(name), keys.held(name), keys.due(name),
+                keys.oldest(name), keys.lanes_of(name), keys.requests(name), keys.requests(), name, keys.lane(name),
+            )  # fmt: skip
+
+
+def _received(entry: bytes, flat: list[bytes]) -> Received:
+    texts = [part.decode(errors="replace") for part in flat]
+    return Received(entry.decode(), dict(zip(texts[::2], texts[1::2], strict=True)))
