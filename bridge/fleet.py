@@ -18,7 +18,7 @@ from bridge.event import State
 from bridge.http_client import HttpClient
 from bridge.ingest import ingest
 from bridge.live import Live
-from bridge.ports import Observe, Writer
+from bridge.ports import Observe, Tracer, Writer
 from bridge.redis_log import RedisLog
 from bridge.settings import AccountSource, AnyAccount, AnyDestination, AnySource, EventWait, Settings, Sse
 from bridge.sources.account import Account
@@ -142,10 +142,11 @@ class Fleet:
     """All slots of a bridge."""
 
     def __init__(
-        self, log: RedisLog, supervisor: Supervisor, spool: Spool, *, observe: Observe, live: Live, stop: Stop
+        self, log: RedisLog, supervisor: Supervisor, spool: Spool, *, observe: Observe, live: Live, stop: Stop,
+        tracer: Tracer | None = None,
     ) -> None:  # fmt: skip
         self._log, self._supervisor, self._spool = log, supervisor, spool
-        self._observe, self._live, self._stop = observe, live, stop
+        self._observe, self._live, self._stop, self._tracer = observe, live, stop, tracer
         self.subscriptions: dict[str, Subscription] = {}
         """Of the sources that run, by id."""
         self.sources: dict[str, Slot] = {}
@@ -189,7 +190,7 @@ class Fleet:
 
     def around(self, links: str, sender: str, group: Group) -> Around:
         """What the destinations share, for one whose work is this group's."""
-        return Around(self._log, links, sender, self._observe, group.spawn, group.start, group.stop)
+        return Around(self._log, links, sender, self._observe, group.spawn, group.start, group.stop, self._tracer)
 
     def reading(self, source: str) -> tuple[Subscription, Writer] | None:
         """A source that runs, and its place in the log."""

@@ -4,6 +4,7 @@ A container's health check runs it every few seconds: with the whole settings it
 So it reads `http.listen` alone, and refuses to judge the rest of the configuration.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ DEFAULT_LISTEN = "127.0.0.1:8380"
 TIMEOUT = 4.0
 """Seconds for the connection, and for each read of the answer: below the five that the image gives the probe."""
 LARGEST_ANSWER = 64 << 10
+LONGEST_LINE = 2000
 
 _ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # where to ask, not to listen
 _OFF = 'health can\'t be asked for: http.listen is "", so the bridge listens nowhere'
@@ -25,14 +27,14 @@ class NotWell(Exception):  # a sentence on its way to whoever asked, never seen 
     """Why the bridge is not known to be well."""
 
 
-def ask(config: Path | None, environ: Mapping[str, str], page: str) -> str:
+def ask(config: Path | None, environ: Mapping[str, str], page: str, timeout: float = TIMEOUT) -> str:
     """What `/livez` or `/readyz` of the bridge with this configuration says, in one line, when that is good.
 
     Raises:
         NotWell: the answer is another one than 200, there is none within the time, or there is nowhere to ask.
     """
     host, port = _address(_listen(config, environ))
-    connection = HTTPConnection(host, port, timeout=TIMEOUT)
+    connection = HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", page)
         answer = connection.getresponse()
@@ -41,7 +43,7 @@ def ask(config: Path | None, environ: Mapping[str, str], page: str) -> str:
         raise NotWell(f"no answer from {host}:{port}: {str(error) or type(error).__name__}") from None
     finally:
         connection.close()
-    said = _said(body) or f"{answer.status} {answer.reason}"
+    said = _said(body, f"{answer.status} {answer.reason}")
     if answer.status != 200:
         raise NotWell(said)
     return said
@@ -57,7 +59,9 @@ def _listen(config: Path | None, environ: Mapping[str, str]) -> str:
     try:
         http = tomllib.loads(config.read_text("utf-8-sig")).get("http", {})
     except (OSError, ValueError, RecursionError) as error:
-        raise NotWell(f"the configuration {config} can't be read: {type(error).__name__}; see `runbridge check`") from None
+        raise NotWell(
+            f"the configuration {config} can't be read: {type(error).__name__}; see `runbridge check`"
+        ) from None
     return str(http.get("listen", DEFAULT_LISTEN)) if isinstance(http, dict) else DEFAULT_LISTEN
 
 
@@ -71,18 +75,14 @@ def _address(listen: str) -> tuple[str, int]:
     return _ANY_ADDRESS.get(host, host), int(port)
 
 
-def _said(body: bytes) -> str:
-    """The state and the problems of an answer, or nothing where it is not the bridge's."""
-    try:
+def _said(body: bytes, otherwise: str) -> str:
+    """The state and the problems of an answer; `otherwise` where it is not the bridge's."""
+    line = otherwise
+    with contextlib.suppress(ValueError, RecursionError, KeyError, TypeError, AttributeError):
         answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""
-    if not isinstance(answer, dict) or not isinstance(answer.get("status"), str):
-        return ""
-    problems = answer.get("problems")
-    listed = [f"{name}: {text}" for name, text in problems.items()] if isinstance(problems, dict) else []
-    line = answer["status"] + (f": {'; '.join(listed)}" if listed else "")
-    return "".join(letter if letter.isprintable() else " " for letter in line)[:2000]
+        problems = "; ".join(f"{name}: {text}" for name, text in answer["problems"].items())
+        line = f"{answer['status']}: {problems}" if problems else str(answer["status"])
+    return "".join(letter if letter.isprintable() else " " for letter in line)[:LONGEST_LINE]
 
 
 def probe(*, ready: bool) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from bridge.errors import Problem
 from bridge.roster import At, Roster
 from bridge.settings import AccountSource, RedisDestination, WebhookDestination
-from bridge.settings.addresses import shown_url
 from bridge.subscriptions import resource_read
 from bridge.views import Listed
 
@@ -31,7 +30,7 @@ def listed_destination(roster: Roster, id_: str, problems: Mapping[str, tuple[Pr
     if not isinstance(model, WebhookDestination | RedisDestination):
         return Listed(id=id_, kind="webhook", defined="added", paused=paused, unusable=unusable)
     return Listed(
-        id=id_, kind="stream" if isinstance(model, RedisDestination) else "webhook", url=shown_url(model.url),
+        id=id_, kind="stream" if isinstance(model, RedisDestination) else "webhook", url=model.address,
         defined=roster.defined(at), paused=paused, unusable=unusable,
     )  # fmt: skip
 

@@ -64,7 +64,8 @@ class SourceLive(Struct):
     appends: int = 0
     append_seconds: float = 0.0
     """All appends together."""
-    append_last: float = 0.0
+    said: tuple[type[Fact], str] | None = None
+    """What the last log line about its connection said."""
 
 
 class DestinationLive(Struct):
@@ -149,7 +150,7 @@ class Live:
         self._now(source, "connecting")
 
     def forget(self, source: str) -> None:
-        """The source is no more."""
+        """The source is no more; one of its name begins anew."""
         self.sources.pop(source, None)
 
     def begin_destination(self, name: str) -> None:
@@ -157,7 +158,7 @@ class Live:
         self._destination(name).fenced = ""
 
     def forget_destination(self, name: str) -> None:
-        """The destination is no more."""
+        """The destination is no more; one of its name begins anew."""
         self.destinations.pop(name, None)
 
     # -- sources
@@ -177,7 +178,6 @@ class Live:
         self.appends.add(fact.seconds)
         source.appends += 1
         source.append_seconds += fact.seconds
-        source.append_last = fact.seconds
         source.parked += fact.parked
         source.duplicates += fact.duplicates
         source.bytes += fact.size

@@ -93,8 +93,6 @@ class Observer:
     def __init__(self) -> None:
         self.live = Live()
         self._log = structlog.get_logger()
-        self._last: dict[str, object] = {}
-        """What the last line about a source's connection said, by source."""
         self._names = {kind: name_of(kind) for kind in Fact.__subclasses__()}
 
     def __call__(self, fact: Fact) -> None:
@@ -106,14 +104,6 @@ class Observer:
         if level >= _Level.least and level and self._changed(fact):
             self._log.log(level, self._names[kind], **_fields(fact))
 
-    def gone(self, noun: str, name: str) -> None:
-        """Forget a `source` or `destination` that is no more."""
-        if noun == "source":
-            self.live.forget(name)
-            self._last.pop(name, None)
-        else:
-            self.live.forget_destination(name)
-
     def _changed(self, fact: Fact) -> bool:
         """False where a source or a lane only repeats what its last line said."""
         if isinstance(fact, facts.LaneHeld):
@@ -122,10 +112,9 @@ class Observer:
             return True
         if isinstance(fact, facts.SourceInterrupted) and fact.progress and fact.delay == 0:
             return False  # replaced at once: the stream goes on
-        said = (type(fact), getattr(fact, "reason", ""))
-        changed = self._last.get(fact.source) != said
-        self._last[fact.source] = said
-        return changed
+        source = self.live.source(fact.source)
+        before, source.said = source.said, (type(fact), getattr(fact, "reason", ""))
+        return before != source.said
 
 
 def _fields(fact: Fact) -> dict[str, object]:

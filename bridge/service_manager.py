@@ -20,6 +20,8 @@ SPEAK_EVERY = 5.0
 """Seconds between two STATUS texts."""
 MAX_STATUS = 400
 """Characters of a STATUS text: one line of `systemctl status`."""
+AFTER_GRACE = 10.0
+"""Seconds for what comes behind the drain: connections are closed, the embedded server ends."""
 MORE_TIME = 30.0
 """Seconds asked for while the start takes long, and asked for again in a third of them."""
 
@@ -59,10 +61,10 @@ class ServiceManager:
         if self._started and not self._stopping:
             self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self, seconds: float = 0.0) -> None:
-        """The end begins, and may take so many `seconds`, if the unit's TimeoutStopSec is less."""
+    def stopping(self, grace: float = 0.0) -> None:
+        """The end begins; it takes up to `grace` seconds and AFTER_GRACE, even where TimeoutStopSec is less."""
         self._stopping = True
-        self._send("STOPPING=1", *([_more(seconds)] if seconds else []))
+        self._send("STOPPING=1", _more(grace + AFTER_GRACE))
 
     def status(self, text: str) -> bool:
         """Show a line in `systemctl status`, in the first MAX_STATUS characters; True if it has arrived."""

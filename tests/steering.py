@@ -3,7 +3,8 @@
 Refuses to judge a definition: a spec with the key `wrong` is invalid, one with `away` finds Redis away.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -100,6 +101,8 @@ class Steered:
 
     def _add(self, those: dict[str, Spec], id_: str, spec: Spec) -> Done:
         _judge(spec)
+        if not re.fullmatch("[A-Za-z0-9._:-]{1,128}", id_):
+            raise Declined("invalid", "the definition can't be used", (Problem("id", "is no name"),))
         if those.setdefault(id_, spec) is spec:
             return Done(id_, changed=True, state="connecting")
         if those[id_] != spec:
@@ -138,10 +141,14 @@ class Served:
             access=access, alive=lambda: self.stuck, readiness=lambda: self.readiness, metrics=self._metrics,
             steering=self.steered, server=server, keys=keys, schemas=schemas,
         )  # fmt: skip
+        self.metrics: Callable[[], Awaitable[bytes]] = self._registered
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def _metrics(self) -> bytes:
+        return await self.metrics()
+
+    async def _registered(self) -> bytes:
         return generate_latest(self.registry)
 
 

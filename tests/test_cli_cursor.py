@@ -148,6 +148,18 @@ def test_get(cli: Cli, stored: Callable[..., dict[str, Any]]) -> None:
     assert (nobody.exit_code, "those that are: s, otp, work" in nobody.stderr) == (2, True)
 
 
+def test_added_while_running(
+    cli: Cli, server: RedisServer, prefix: str, stored: Callable[..., dict[str, Any]]
+) -> None:  # fmt: skip
+    """A source that no file knows, but Redis, is one like others."""
+    spec = {"account": "bctrl", "kind": "bctrl.run-events.stream", "run": "other"}
+    server.call("HSET", f"{prefix}:{{0}}:definitions", "sources added", json.dumps({"spec": spec}))
+    done = cli("set", "added", "e5", "--yes")
+    assert done.exit_code == 0, done.stderr
+    assert (stored("added")["cursor"], stored("added")["resource"]) == ("e5", "https://api.bctrl.example/runs/other")
+    assert "bctrl.run-events.stream" in cli("get", "added").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

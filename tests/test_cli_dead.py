@@ -87,7 +87,6 @@ def letters(stage: Stage) -> dict[str, str]:
         (("--limit", "2"), "de"),
         (("b", "3-1"), "bc"),
         (("1-1",), "ae"),
-        (("nothing",), ""),
     ],
 )
 @pytest.mark.usefixtures("letters")
@@ -109,6 +108,18 @@ def test_list(cli: Cli, letters: dict[str, str]) -> None:
         "subject": "run-3", "entry": "4-1", "attempts": 3, "last_status": None, "last_error": "no answer",
         "time": "2026-11-22T12:00:00.000Z", "retrying": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("--limit", "1")])
+def test_list_says_which_ids_no_letter_has(cli: Cli, letters: dict[str, str], arguments: tuple[str, ...]) -> None:
+    """And exits 1, after what it found; a limit makes none of them unknown."""
+    said = "runbridge dead list: no dead letter has the id nobody\n"
+    nobody = cli("list", "nobody", *arguments)
+    assert (nobody.exit_code, nobody.stdout, nobody.stderr) == (1, "", said)
+    some = cli("list", "a", "nobody", letters["b"], *arguments)
+    assert (some.exit_code, some.stderr.endswith(said)) == (1, True)
+    assert letters["b"] in some.stdout
+    assert cli("list", "a", letters["b"], *arguments).exit_code == 0
 
 
 def test_show(cli: Cli, letters: dict[str, str]) -> None:

@@ -1,17 +1,22 @@
 """`runbridge destinations` as its user sees it: how each stands, and a disabled one that is delivered to again."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from beside import beside
 from command import Command
+from daemon import Daemon
 from dead import bury
 from delivering import Stage, destination
 from receiver import Receiver, accept, status
 from servers import RedisServer
+from standardwebhooks import Webhook
 from typer.testing import CliRunner, Result
-from waiting import wait_until
+from waiting import wait_blocking, wait_until
 
 from bridge.cli import app
 
@@ -53,8 +58,7 @@ def test_list_before_anything_ran(stage: Stage, tmp_path: Path) -> None:
     table = run(path, "list").stdout.splitlines()
     assert [line.split()[0] for line in table] == ["DESTINATION", "crm", "copy", "old"]
     assert table[3].endswith("no longer configured")
-    resumed = run(path, "resume", "crm")
-    assert (resumed.exit_code, resumed.stderr) == (0, "crm is active, not disabled: there is nothing to resume\n")
+    assert table[0].split()[3:6] == ["BEHIND", "TAKEN", "UP"], "what was taken up is more than what is under way"
 
 
 async def test_a_disabled_destination_is_resumed(stage: Stage, tmp_path: Path) -> None:
@@ -73,9 +77,11 @@ async def test_a_disabled_destination_is_resumed(stage: Stage, tmp_path: Path) -
         assert (found["state"], found["waiting"]) == ("disabled", 1)
         assert found["reason"]
         assert found["since_seconds"] < 60
-        async with Command(tmp_path, "destinations", "resume", "crm", "-c", str(path)) as command:
-            assert await command.end() == 0
-            assert command.err.startswith("asked for")
+        async with Command(
+            tmp_path, "destinations", "resume", "crm", "-c", str(path), "--wait", "0.1"
+        ) as command:  # fmt: skip
+            assert await command.end() == 75
+            assert "a bridge does it when one runs" in command.err
         receiver.answer = accept
         before = len(receiver.hooks)
         async with stage.bridge(there):
@@ -89,18 +95,68 @@ def standing(stage: Stage) -> bytes:
     return str(stage.server.call("HGET", stage.keys.destination("crm"), "standing")).encode()
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("cmr", "those that are: crm, copy"), ("copy", "which is never disabled")]
-)  # fmt: skip
-def test_resume_refuses(stage: Stage, tmp_path: Path, name: str, said: str) -> None:
-    """What can't be resumed is said: exit 2."""
+@contextmanager
+def running(stage: Stage, directory: Path, there: str) -> Iterator[None]:
+    """A bridge as a process of its own, with this destination."""
+    daemon = Daemon(directory, stage.config(there)).start()
+    try:
+        wait_blocking(lambda: daemon.lines("bridge.started"), "the bridge runs", 20.0)
+        yield
+    finally:
+        daemon.kill()
+
+
+def test_a_destination_is_added_tried_and_steered_while_the_bridge_runs(stage: Stage, tmp_path: Path) -> None:
+    """With a secret that is shown this once and signs; what is paused is sent nothing, and is sent it once resumed."""
     path = tmp_path / "bridge.toml"
-    path.write_text(stage.config(destination("crm", "http://127.0.0.1:1/"), STREAM))
-    result = run(path, "resume", name)
-    assert (result.exit_code, said in result.stderr) == (2, True), result.output
+
+    def told(code: int, *arguments: str) -> Result:
+        found = run(path, *arguments)
+        assert found.exit_code == code, found.output
+        return found
+
+    with beside(Receiver()) as receiver, running(stage, tmp_path, destination("file", receiver.url, types=["none"])):
+        added = told(
+            0, "add", "crm", "--url", f"{receiver.url}?token=hush", "--new-secret", "--type", "ai.*",
+            "--set", 'allow_networks=["127.0.0.0/8"]',
+        )  # fmt: skip
+        assert added.stderr.startswith("crm added")
+        secret = added.stdout.strip()
+        assert json.loads(told(0, "test", "crm", "--json").stdout)["detail"]["status"] == 204
+        hook = receiver.hooks[-1]
+        Webhook(secret).verify(hook.body, hook.headers)
+        assert hook.event["type"] == "dev.runbridge.test"
+        receiver.answer = status(500)
+        assert "crm failed, answered 500" in told(1, "test", "crm").stderr
+        receiver.answer = accept
+        shown = told(0, "show", "crm").stdout
+        assert ("hush" in shown, secret in shown) == (False, False)
+        assert "# secrets is set, and not shown" in shown.splitlines()
+        told(0, "pause", "crm")
+        stage.put([("e1", "run-1")])
+        states = {name: one["state"] for name, one in objects(told(0, "list", "--json")).items()}
+        assert states == {"file": "active", "crm": "paused"}
+        assert "e1" not in receiver.ids()
+        told(0, "resume", "crm")
+        wait_blocking(lambda: "e1" in receiver.ids(), "it is delivered")
+        assert "nothing to resume" in told(0, "resume", "crm").stderr
+        refused = told(2, "add", "crm", "--url", "https://x.example/", "--new-secret")
+        assert ("another destination 'crm'" in refused.stderr, refused.stdout) == (True, "")
+        told(0, "remove", "crm", "--yes", "--forget")
+        assert "no destination 'crm'" in told(2, "test", "crm").stderr
 
 
-@pytest.mark.parametrize("arguments", [("list",), ("resume", "copy2")])
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_a_new_secret_that_may_be_in_use_is_shown(stage: Stage, tmp_path: Path, as_json: tuple[str, ...]) -> None:
+    """Where no bridge answered the command may be done later, with this secret."""
+    path = tmp_path / "bridge.toml"
+    path.write_text(stage.config(STREAM))
+    wanted = ("add", "crm", "--url", "https://crm.example/", "--new-secret", "--wait", "0.1", *as_json)
+    found = run(path, *wanted)
+    assert (found.exit_code, found.stdout.count("whsec_")) == (75, 1)
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("resume", "copy2"), ("show", "copy2"), ("test", "x")])
 def test_redis_away(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """69, one sentence, no secret."""
     path = tmp_path / "bridge.toml"

@@ -120,11 +120,11 @@ async def test_says_why_nothing_happens_and_cancels(
 async def test_dry_run_asks_for_nothing(stage: Stage, config: Path) -> None:
     """It only counts: one entry by its id, what a type leaves, in JSON too."""
     entry, _ = stage.entries()["1-002"]
-    for arguments, expected in (
-        (("--from", entry, "--to", entry), "1 of 1 entries would be sent to crm again\n"),
-        (("--from", "start", "--type", "io.*"), "0 of 10 entries would be sent to crm again\n"),
+    for code, arguments, expected in (
+        (0, ("--from", entry, "--to", entry), "1 of 1 entries would be sent to crm again\n"),
+        (1, ("--from", "start", "--type", "io.*"), "0 of 10 entries would be sent to crm again\n"),
     ):
-        assert (await ended(config, "-d", "crm", "--dry-run", *arguments))[:2] == (0, expected)
+        assert (await ended(config, "-d", "crm", "--dry-run", *arguments))[:2] == (code, expected)
     code, out, _ = await ended(config, "-d", "crm", "--dry-run", "--json", "--from", "start", "--to", entry)
     assert (code, json.loads(out)) == (0, {"destination": "crm", "events": 6, "entries": 6})
     assert not [key for key in stage.server.client().scan_iter() if "request" in key]
@@ -139,8 +139,10 @@ async def test_dry_run_asks_for_nothing(stage: Stage, config: Path) -> None:
         (("-d", "crm"), 2, "say where it begins by --from"),
         (("-d", "crm", "--from", "1m", "--to", "2m"), 2, "--from 1m is after --to 2m"),
         (("-d", "crm", "--from", "soon"), 2, "--from: expected start, now"),
-        (("-d", "crm", "--from", "start", "--to", "1h"), 1, "the log has no entries there, only from 20"),
+        (("-d", "crm", "--from", "start", "--to", "1h"), 1, "; what is older has been trimmed"),
+        (("-d", "crm", "--from", "now"), 1, "nothing has come since: the newest entry is of 20"),
         (("-d", "crm", "--from", "start", "--type", "io.*"), 1, "none of the 10 entries there is wanted"),
+        (("-d", "crm", "--from", "now", "--dry-run"), 1, "nothing has come since: the newest entry is of 20"),
         (("--cancel", "nothing"), 1, "no replay 'nothing' is under way or waiting"),
     ],
 )

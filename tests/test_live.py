@@ -61,7 +61,7 @@ def test_a_source_is_counted() -> None:
     )  # fmt: skip
     assert found.source("s") == SourceLive(
         state="reconnecting", reason="connection refused", events=6, bytes=1030, parked=3, duplicates=3, reconnects=2,
-        gaps=1, losses=1, last=9.0, lag=0.75, appends=3, append_seconds=1.002, append_last=0.5,
+        gaps=1, losses=1, last=9.0, lag=0.75, appends=3, append_seconds=1.002,
     )  # fmt: skip
     assert (found.appends.counts, found.appends.total) == ([0, 0, 1, 0, 0, 0, 0, 2, 0, 0], 1.002)
 
@@ -116,3 +116,12 @@ def test_what_is_forgotten_begins_anew() -> None:
     assert (found.source("s"), found.destination("s").delivered) == (SourceLive(), 3)
     found.forget_destination("s")
     assert (found.sources, found.destination("s").delivered, found.destinations) == ({}, 0, {})
+
+
+def test_what_is_started_again_keeps_its_counts() -> None:
+    """Its state is that of a start, and nobody has taken it over; what was counted stays."""
+    found = live(STORED, FAILED, facts.FanOutWritten("d", 3), facts.DestinationFenced("d", "two:9"), times=[7.0])
+    found.begin("s")
+    found.begin_destination("d")
+    assert (found.source("s").state, found.source("s").reason, found.source("s").events) == ("connecting", "", 5)
+    assert (found.destination("d").fenced, found.destination("d").delivered) == ("", 3)

@@ -139,17 +139,13 @@ def test_a_lane_that_stays_held_is_logged_once(capsys: pytest.CaptureFixture[str
 
 
 def test_what_is_gone_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither counts nor the last line of a source that is no more are kept; one of the same name begins anew."""
+    """The last line of a source that is no more is not kept; one of the same name has a line of its own."""
     configure_logs("info", "json")
     observe = Observer()
     for _ in range(2):
         observe(facts.SourceConnected("s", "c1"))
-        observe(facts.AttemptMade("d", "e", 1, "delivered", 200, 0.1, ""))
-        observe.gone("source", "s")
-        observe.gone("destination", "d")
+        observe.live.forget("s")
     assert len(lines(capsys)) == 2
-    assert not observe.live.sources
-    assert not observe.live.destinations
 
 
 def test_an_attempt_is_cheap_to_count() -> None:

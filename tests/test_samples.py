@@ -127,6 +127,19 @@ def receiver(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yield receiver
 
 
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("keys", [None, " "])
+def test_without_a_key_it_says_what_to_set(sample: str, keys: str | None) -> None:
+    """One line instead of a stack trace, and exit code 1."""
+    environment = {name: value for name, value in os.environ.items() if name != "WEBHOOK_KEYS"}
+    ended = subprocess.run(
+        [PROGRAMS[sample], SAMPLES[sample], "0"], capture_output=True, text=True, timeout=20, check=False,
+        env=environment if keys is None else environment | {"WEBHOOK_KEYS": keys},
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.fullmatch(r"set WEBHOOK_KEYS to .*\n", ended.stderr)
+
+
 def test_what_we_sign_is_taken(receiver: Receiver) -> None:
     """By either kind of key, and by several of which it knows one; each is handled once, in order."""
     sent = [request(KEY), request(PAIR), request(OTHER, STRANGER, PAIR), request(OTHER, KEY), request(KEY, PAIR)]

@@ -9,6 +9,7 @@ import pytest
 from destination_tables import HOOK, SECRET, STREAM, TELLTALE, mistakes, only, read
 
 from bridge.cli.check import examine
+from bridge.settings.addresses import short_url
 from bridge.signing import PrivateKey, text_of
 
 PRIVATE = text_of(PrivateKey.of_seed(bytes(32)))
@@ -225,11 +226,13 @@ def test_a_variable_that_cannot_be_used_is_named(
 
 
 def test_check_shows_what_every_destination_gets(tmp_path: Path) -> None:
-    """One row a destination: where it is, without secrets, in which form, and which events."""
+    """One row a destination: where it is, without secrets, in which form, and which events; Redis' password too."""
     text = (
         f'url = "https://u:{TELLTALE}@h.example/x?token={TELLTALE}"\nheaders.X = "{TELLTALE}"\nformat = "binary"\n'
         f'types = ["a.*", "b"]\nsubjects = ["r"]\nfilter = \'type == "a"\'\n'
-        f'[destinations.e]\nurl = "redis://:{TELLTALE}@h:1/2"\nstream = "runs:{{subject}}"'
+        f'[destinations.e]\nurl = "redis://:{TELLTALE}@h:1/2"\nstream = "runs:{{subject}}"\n'
+        f'[destinations]\nf = {{ url = "https://h.example/services/{TELLTALE}/x", secrets = ["{SECRET}"] }}\n'
+        f'[redis]\nurl = "redis://:{TELLTALE}@h:1/2"'
     )
     read(tmp_path, text, HOOK)
     report = examine(tmp_path / "bridge.toml", None)
@@ -239,5 +242,21 @@ def test_check_shows_what_every_destination_gets(tmp_path: Path) -> None:
             'binary, secrets: 1 set, headers: 1 set, types: a.*, b, subjects: r, filter: type == "a"',
         ),
         ("redis://h:1/2", "stream: runs:{subject}, types: all"),
+        ("https://h.example/services/...", "structured, secrets: 1 set, types: all"),
     ]
+    assert report.rows[0] == ("redis", "", "redis://h:1/2", "password: set")
     assert TELLTALE not in str(report)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h.example", "https://h.example"), ("https://h.example/", "https://h.example/"),
+        ("https://u:p@h.example:8443/hooks", "https://h.example:8443/hooks"), ("http://h/a?t=1", "http://h/a?..."),
+        ("http://h/hooks/", "http://h/hooks/..."), ("http://h/services/T0/B0?t=1", "http://h/services/..."),
+        ("http://h/0123456789abcdef", "http://h/..."), ("http://h//token", "http://h/..."),
+    ],
+)  # fmt: skip
+def test_a_path_is_shown_only_where_it_can_hold_no_token(url: str, shown: str) -> None:
+    """Its first segment, of at most twelve characters; user, password and query never."""
+    assert short_url(url) == shown

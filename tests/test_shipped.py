@@ -1,11 +1,8 @@
-"""What lies beside the package says what the package does: documents, unit, container file, pins."""
+"""What lies beside the package says what the package does: documents, container file, pins."""
 
-import configparser
 import os
 import re
-import shutil
 import subprocess
-import sys
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -20,19 +17,10 @@ from bridge.cli import app
 from bridge.facts import Fact
 from bridge.observe import name_of
 from bridge.settings import load
-from bridge.settings.units import duration
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-
-
-def unit() -> configparser.SectionProxy:
-    """The service section of the unit; a key that stands twice keeps its last value."""
-    parser = configparser.ConfigParser(strict=False, interpolation=None)
-    parser.optionxform = str  # type: ignore[method-assign,assignment]
-    parser.read(ROOT / "systemd" / "runbridge.service")
-    return parser["Service"]
 
 
 def test_the_readme_examples_are_one_configuration(tmp_path: Path) -> None:
@@ -102,39 +90,6 @@ def test_every_log_line_is_in_the_operations_page() -> None:
     there = {name_of(kind) for kind in Fact.__subclasses__() if kind.__module__ == facts.__name__}  # no test's own
     assert named - {"logging.format", "http.listen"} == there
     assert facts.BridgeStarted in Fact.__subclasses__()
-
-
-def test_the_unit_waits_longer_than_the_grace() -> None:
-    """The drain gets its time from systemd, which doesn't restart what a restart can't mend."""
-    service = unit()
-
-    assert float(service["TimeoutStopSec"]) > load_defaults()
-    assert service["RestartPreventExitStatus"] == "78"
-    assert service["ExecStart"].endswith("runbridge run --config /etc/runbridge/bridge.toml")
-    assert service["DynamicUser"] == "yes"
-
-
-def load_defaults() -> float:
-    """The default `grace` in seconds, as the reference states it."""
-    reference = (ROOT / "docs" / "configuration.md").read_text()
-    found = re.search(r"`grace`.*?`?\"(\d+s)\"", reference)
-    assert found is not None
-    return duration(found[1])
-
-
-if shutil.which("systemd-analyze"):  # a test of the machines that have it; .ci/run installs it
-
-    @pytest.mark.parametrize("judgement", [["verify", "--man=no"], ["security", "--offline=true", "--threshold=20"]])
-    def test_systemd_accepts_the_unit(judgement: list[str], tmp_path: Path) -> None:
-        """Where the command is installed, systemd has nothing to say about the unit and calls it hardly exposed."""
-        text = (ROOT / "systemd" / "runbridge.service").read_text()
-        there = tmp_path / "runbridge.service"
-        there.write_text(text.replace("/opt/runbridge/bin/runbridge", sys.executable))
-
-        done = subprocess.run(["systemd-analyze", *judgement, str(there)], capture_output=True, text=True, check=False)
-
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "runbridge.service" not in done.stderr, done.stderr
 
 
 def test_the_container_runs_as_nobody_and_names_the_real_port() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bridge.cli import cursor, dead, destinations, parked
+from bridge.cli import cursor, dead, destinations, parked, sources
 from bridge.cli.check import check
 from bridge.cli.demo import demo
 from bridge.cli.emulator import emulator
@@ -91,7 +91,8 @@ _commands(RUN, run, check)
 _commands(LOOK, status, tail, health)
 _commands(MEND, replay)
 _commands(DEVELOP, demo, emulator, listen, keys, verify)
-_group(LOOK, "destinations", "How destinations stand, and resuming disabled ones.", destinations.COMMANDS)
+_group(LOOK, "sources", "Sources: how they stand, adding and steering them while the bridge runs.", sources.COMMANDS)
+_group(LOOK, "destinations", "Destinations: the same, and resuming disabled ones.", destinations.COMMANDS)
 _group(MEND, "cursor", "Where a source stands, and having it go on from elsewhere.", cursor.COMMANDS)
 _group(MEND, "dead", "Dead letters: what receivers did not take.", dead.COMMANDS)
 _group(MEND, "parked", "Parked records: what could not be read.", parked.COMMANDS)

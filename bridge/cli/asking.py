@@ -3,10 +3,11 @@
 import asyncio
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
+import msgspec
 import typer
 
 from bridge.cli.at_log import at_log
@@ -38,11 +39,13 @@ Said = Callable[[Done], str]
 
 
 def ask(
-    settings: "Settings", name: str, command: Command, said: Said, *, wait: float = WAIT, as_json: bool = False
+    settings: "Settings", name: str, command: Command, said: Said,
+    *, wait: float = WAIT, as_json: bool = False, also: Mapping[str, str] | None = None,
 ) -> Done:  # fmt: skip
     """What came of a command, having told it; ends with 2 where it is refused, 69 or 75 where nobody can do it now.
 
-    `name` is that of the command line's command, such as `sources add`.
+    `name` is that of the command line's command, such as `sources add`. `also` goes into the JSON object that is
+    printed, unless it is refused.
     """
     with at_log(settings, name):
         try:
@@ -51,9 +54,13 @@ def ask(
             _refused(name, declined, as_json=as_json)
     if done is None:
         detail = f"no bridge answered within {wait:g} s; the command waits in Redis, and a bridge does it when one runs"
-        _end(name, "unanswered", detail, EX_TEMPFAIL, as_json=as_json)
+        if as_json:
+            print(json.dumps({"ok": False, "kind": "unanswered", "detail": detail, "errors": [], **(also or {})}))
+        else:
+            print(f"runbridge {name}: {detail}", file=sys.stderr)
+        raise typer.Exit(EX_TEMPFAIL)
     if as_json:
-        print(json.dumps({"ok": True, **_object(done)}))
+        print(msgspec.json.encode({"ok": True, **msgspec.structs.asdict(done), **(also or {})}).decode())
     else:
         print(said(done), file=sys.stderr)
     return done
@@ -63,7 +70,7 @@ def one_of(what: str, same: str) -> Said:
     """Tells what was done (`added`), or that it was so already (`is there already`), and the state now."""
 
     def said(done: Done) -> str:
-        state = f"; it is {done.state}" if done.state and done.state not in {what, same.split()[0]} else ""
+        state = f"; it is {done.state}" if done.state and done.state not in {what, same.split(maxsplit=1)[0]} else ""
         return f"{printable(done.id)} {what if done.changed else same}{state}"
 
     return said
@@ -99,15 +106,3 @@ def _refused(name: str, declined: Declined, *, as_json: bool) -> NoReturn:
         lines = [printable(declined.detail), *(f"  {printable(str(each))}" for each in declined.problems)]
         print(f"runbridge {name}: " + "\n".join(lines), file=sys.stderr)
     raise typer.Exit(code)
-
-
-def _end(name: str, kind: str, detail: str, code: int, *, as_json: bool) -> NoReturn:
-    if as_json:
-        print(json.dumps({"ok": False, "kind": kind, "detail": detail, "errors": []}))
-    else:
-        print(f"runbridge {name}: {detail}", file=sys.stderr)
-    raise typer.Exit(code)
-
-
-def _object(done: Done) -> dict[str, object]:
-    return {"id": done.id, "changed": done.changed, "state": done.state, "detail": done.detail}

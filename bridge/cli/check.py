@@ -128,8 +128,10 @@ def as_object(report: Report) -> dict[str, object]:
 
 def _rows(settings: "Settings") -> Iterator[Row]:
     from bridge.settings import Sse  # noqa: PLC0415  # as above
+    from bridge.settings.redis_url import has_password  # noqa: PLC0415
 
-    yield Row("redis", "", settings.redis.address, f"password: {_set(settings.redis.password)}")
+    password = settings.redis.password or has_password(settings.redis.url.get_secret_value())
+    yield Row("redis", "", settings.redis.address, f"password: {_set(password)}")
     yield Row("http", "", settings.http.listen or "off", f"token: {_set(settings.http.token)}")
     for name, account in settings.accounts.items():
         yield Row("account", name, account.base_url, f"{account.provider}, api_key: set")
@@ -146,7 +148,7 @@ def _set(secret: object) -> str:
 
 def _selected(source: "AnySource") -> str:
     from bridge import settings as kinds  # noqa: PLC0415  # as above
-    from bridge.settings.addresses import shown_url  # noqa: PLC0415
+    from bridge.settings.addresses import short_url  # noqa: PLC0415
 
     match source:
         case kinds.RunEventsStream() | kinds.RunEventsWait() | kinds.RunStream():
@@ -160,7 +162,7 @@ def _selected(source: "AnySource") -> str:
         case kinds.EventsStream():
             return " ".join(["the whole account", *_filters(source)])
         case kinds.Sse():
-            return shown_url(source.url)
+            return short_url(source.url)
 
 
 def _form(destination: "AnyDestination") -> str:

@@ -42,14 +42,15 @@ def list_letters(
       runbridge dead list -c bridge.toml --destination crm --status 400 --newer-than 2h
       runbridge dead list -c bridge.toml --type 'ai.bctrl.run.*' --json | jq -r .event
 
-    Exit codes: 0, 2 for a destination that nobody knows, 69 when Redis can't be reached, 78 when the configuration
-    has mistakes.
+    Exit codes: 0, 1 when an id is no dead letter's, 2 for a destination that nobody knows, 69 when Redis can't be
+    reached, 78 when the configuration has mistakes.
     """
     choice = Choice.of(ids=ids, types=types, subjects=subjects, older=older, newer=newer, statuses=statuses)
     settings = settings_of(config)
     most = limit if limit or as_json else SHOWN
     with while_somebody_reads(), at_log(settings, "dead list"):
-        asyncio.run(until_signal(_list(settings, destinations or [], choice, most, as_json=as_json)))
+        missing = asyncio.run(until_signal(_list(settings, destinations or [], choice, most, as_json=as_json)))
+        _missing("dead list", missing or frozenset())
 
 
 def show(
@@ -152,33 +153,41 @@ COMMANDS: dict[str, Callable[..., None]] = {"list": list_letters, "show": show, 
 
 async def _list(
     settings: "Settings", names: list[str], choice: Choice, limit: int | None, *, as_json: bool
-) -> None:  # fmt: skip
+) -> frozenset[str]:  # fmt: skip
     from bridge.cli.dead_lines import LetterTable, letter_object  # noqa: PLC0415  # --help should not wait for these
     from bridge.cli.dead_work import found, named, newest, opened  # noqa: PLC0415
     from bridge.clock import now  # noqa: PLC0415
 
+    missing = choice.ids
     async with opened(settings) as letters:
         names = await named(letters, settings, names, "dead list")
         if limit is None:
             async with aclosing(found(letters, names, choice)) as every:  # type: ignore[type-var]  # a generator
                 async for letter in every:
+                    missing -= choice.names(letter)
                     print(json.dumps(letter_object(letter)))
-            return
-        last = await newest(letters, names, choice, limit)
+            return missing
+        # of letters that are named, all are looked for, and then shown up to the limit
+        last = await newest(letters, names, choice, sys.maxsize if choice.ids else limit)
         total = sum([await letters.count(name) for name in names])
+    missing = missing.difference(*map(choice.names, last))
+    last = last[-limit:]
     if as_json:
         for letter in last:
             print(json.dumps(letter_object(letter)))
-        return
+        return missing
     if last:
         table = LetterTable(now())
         table.headings()
         for letter in last:
             table(letter)
+    if missing and not last:
+        return missing
     if len(last) < total:
         print(f"{len(last)} of {total} dead letters; see --limit and --json", file=sys.stderr)
     elif not last:
         print("no dead letters", file=sys.stderr)
+    return missing
 
 
 async def _show(settings: "Settings", names: list[str], choice: Choice, *, as_json: bool) -> frozenset[str]:

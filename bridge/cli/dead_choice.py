@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.completion import destination_ids
 from bridge.clock import unix
 from bridge.delivery.globs import any_of
 
@@ -25,7 +26,11 @@ Config = Annotated[
 Destinations = Annotated[
     list[str] | None,
     typer.Option(
-        "--destination", "-d", metavar="NAME", help="Only of this destination; may be repeated. All if absent."
+        "--destination",
+        "-d",
+        metavar="NAME",
+        help="Only of this destination; may be repeated. All if absent.",
+        autocompletion=destination_ids,
     ),
 ]
 Types = Annotated[

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
-from bridge.settings import AnySource, EventWait, InvocationWait, OperationWait, Settings
+from bridge.redis_log import Definitions
+from bridge.roster import Roster
+from bridge.settings import Destination, EventWait, InvocationWait, OperationWait, Settings
 from bridge.subscriptions import resource_of
+from bridge.wiring import keys_of, server_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +25,20 @@ class Known:
 
 
 async def known_source(settings: Settings, name: str) -> Known:
-    """The source of this name. Raises LogUnavailable."""
-    sources = settings.sources
-    if name not in sources:
-        return Known(name, others=tuple(sources))
-    return _known(name, sources[name], resource_of(settings, name), tuple(sources))
-
-
-def _known(name: str, source: AnySource, resource: str, others: tuple[str, ...]) -> Known:
-    consuming = isinstance(source, EventWait)
-    cursors = not isinstance(source, EventWait | OperationWait | InvocationWait)
-    return Known(name, source.kind, resource, consuming, cursors, others)
+    """The source of this name, as the running bridge would have it. Raises LogUnavailable."""
+    definitions = Definitions(server_of(settings), keys_of(settings))
+    try:
+        stored = await definitions.load()
+    finally:
+        await definitions.close()
+    roster = Roster(settings)
+    roster.adopt(stored.fields)
+    others = tuple(roster.ids("sources"))
+    source = roster.model(("sources", name))
+    if source is None or isinstance(source, Destination):
+        return Known(name, others=others)
+    resource = resource_of(settings.model_copy(update={"sources": {name: source}}), name)
+    return Known(
+        name, source.kind, resource, isinstance(source, EventWait),
+        not isinstance(source, EventWait | OperationWait | InvocationWait), others,
+    )  # fmt: skip

@@ -13,6 +13,7 @@ from bridge.clock import now, rfc3339
 from bridge.listing import listed_destination, listed_source
 from bridge.overview import Overview
 from bridge.redis_log import Definitions, Overviews
+from bridge.redis_log import Look as Stored
 from bridge.roster import Roster
 from bridge.settings import Settings
 from bridge.views import Rates, Views
@@ -69,13 +70,18 @@ class Looks:
 
     async def stored(self) -> Overview:
         """As Redis says. Raises LogUnavailable."""
+        return (await self.stored_whole())[0]
+
+    async def stored_whole(self) -> tuple[Overview, Stored]:
+        """The same, and what it is made of. Raises LogUnavailable."""
         roster = await self.roster()
         sources = [listed_source(roster, id_, {}) for id_ in roster.ids("sources")]
         destinations = [listed_destination(roster, id_, {}) for id_ in roster.ids("destinations")]
         look = await self._overviews.look([one.id for one in sources], [one.id for one in destinations])
-        return self._views.overview(
+        overview = self._views.overview(
             sources, destinations, look, bridge=None, time=rfc3339(now()), now=monotonic()
         )  # fmt: skip
+        return overview, look
 
     async def _asked(self) -> Overview | None:
         """What the bridge says; None where it can't be asked. Raises _Unanswered."""
@@ -92,13 +98,16 @@ class Looks:
                 body = await response.content.read(LARGEST)
                 if response.status != 200:
                     raise _Unanswered(f"{where} answers {response.status}: {_WHY.get(response.status, 'no bridge')}")
-            return msgspec.json.decode(body, type=Overview)
+            overview = msgspec.json.decode(body, type=Overview)
         except TimeoutError:
             raise _Unanswered(f"no bridge answers at {where} within {PATIENCE:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _Unanswered(f"no bridge answers at {where} ({_short(error)})") from None
         except msgspec.MsgspecError:
             raise _Unanswered(f"what answers at {where} is no bridge of this release") from None
+        if overview.redis != self._settings.redis.address:
+            raise _Unanswered(f"the bridge at {where} is another one, with its log at {overview.redis}")
+        return overview
 
 
 _WHY = {401: "http.token is another one there", 404: "what listens there is no bridge of this release"}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
 
 EX_MISSED = 1
+EX_TEMPFAIL = 75
 SHOWN = 100
 """Lines of `list` for people, unless told."""
 HEX_LINE = 32
@@ -111,13 +112,14 @@ def retry(
       runbridge parked retry --all --source checkout -c bridge.toml
 
     Exit codes: 0 when all went into the log, 1 when some did not, 2 when nothing says which, 69 when Redis can't be
-    reached, 78 when the configuration has mistakes.
+    reached, 75 when no bridge answers (the first one that starts does what was asked last), 78 when the configuration
+    has mistakes.
     """
     _named("parked retry", ids, everything=everything)
     settings = settings_of(config)
     with while_somebody_reads(), at_log(settings, "parked retry"):
-        left = asyncio.run(until_signal(_retry(settings, ids or [], sources or [], as_json=as_json)))
-    raise typer.Exit(EX_MISSED if left else 0)
+        code = asyncio.run(until_signal(_retry(settings, ids or [], sources or [], as_json=as_json)))
+    raise typer.Exit(code or 0)
 
 
 def drop(
@@ -196,16 +198,15 @@ async def _drop(settings: "Settings", chosen: "Chosen") -> int:
 
 
 async def _retry(settings: "Settings", ids: list[str], sources: list[str], *, as_json: bool) -> int:
-    """How many stay parked or were not there."""
-    from bridge.cli.parked_work import ask_for  # noqa: PLC0415  # as above
+    from bridge.cli.parked_work import SILENT, ask_for  # noqa: PLC0415  # as above
 
     chosen = await _chosen(settings, ids, sources)
     for id_ in sorted(chosen.missing):
         print(f"runbridge parked retry: no parked record has the id {id_}", file=sys.stderr)
-    left, asked = len(chosen.missing), 0
+    code, asked = EX_MISSED if chosen.missing else 0, 0
     async for answer in ask_for(settings, chosen):
         asked += 1
-        left += not answer.stored
+        code = code if answer.stored else EX_TEMPFAIL if answer.detail.get("reason") == SILENT else code or EX_MISSED
         if as_json:
             print(json.dumps({"id": answer.name, "stored": answer.stored, **answer.detail}), flush=True)
         elif answer.stored:
@@ -215,7 +216,7 @@ async def _retry(settings: "Settings", ids: list[str], sources: list[str], *, as
             print(f"{answer.name}  stays: {printable(str(answer.detail.get('reason', '')))}", flush=True)
     if not (asked or chosen.missing):
         print("no parked records", file=sys.stderr)
-    return left
+    return code
 
 
 def _named(command: str, ids: list[str] | None, *, everything: bool) -> None:

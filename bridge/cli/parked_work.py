@@ -79,16 +79,9 @@ async def newest(records: ParkedRecords, sources: Sequence[str], limit: int) -> 
 
 
 async def whole(records: ParkedRecords, name: str) -> WholeRecord | None:
-    """The record of this id, with or without its partition in front."""
+    """The record of this id; None where there is none."""
     at = place(name)
-    if at is None:
-        return None
-    partition, id_ = at
-    for each in records.partitions if partition is None else (partition,):
-        record = await records.whole(each, id_)
-        if record is not None:
-            return record
-    return None
+    return await records.whole(*at) if at else None
 
 
 async def choose(records: ParkedRecords, names: Sequence[str], sources: Sequence[str]) -> Chosen:

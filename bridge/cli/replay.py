@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.cli.at_log import at_log, end_usage, settings_of
+from bridge.cli.completion import destination_ids
 from bridge.cli.ending import until_signal
 from bridge.cli.tail import FROM_FORMS
 from bridge.cli.terminal import while_somebody_reads
@@ -26,7 +27,10 @@ def replay(
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
     ] = None,
-    destination: Annotated[str, typer.Option("--destination", "-d", metavar="ID", help="The webhook.")] = "",
+    destination: Annotated[
+        str,
+        typer.Option("--destination", "-d", metavar="ID", help="The webhook.", autocompletion=destination_ids),
+    ] = "",
     start: Annotated[str, typer.Option("--from", metavar="WHERE", help=f"The first: {FROM_FORMS}.")] = "",
     end: Annotated[str, typer.Option("--to", metavar="WHERE", help="The last, in the same forms.")] = "now",
     types: Annotated[

@@ -132,9 +132,10 @@ class Asking:
             if dry_run:
                 text = f"{events} of {self.entries} entries would be sent to {self.wish.destination} again"
                 self._print(text, events=events, entries=self.entries)
-                return 0
             if not events:
                 return self._nothing()
+            if dry_run:
+                return 0
             found = await self._ask(requests)
             self._print(
                 f"replay {self.id}: {events} of {self.entries} entries to {self.wish.destination}, "
@@ -211,15 +212,16 @@ class Asking:
 
     def _nothing(self) -> int:
         if self.entries:
-            print(f"runbridge replay: none of the {self.entries} entries there is wanted", file=sys.stderr)
+            reason = f"none of the {self.entries} entries there is wanted"
         elif self._begins == _END:
-            print("runbridge replay: the log is empty", file=sys.stderr)
+            reason = "the log is empty"
+        elif place(self._ends) <= place(self.wish.after):
+            reason = f"nothing has come since: the newest entry is of {_time(self._ends)}"
         else:
-            print(
-                f"runbridge replay: the log has no entries there, only from {_time(self._begins)} to "
-                f"{_time(self._ends)}; what is older has been trimmed",
-                file=sys.stderr,
-            )
+            reason = f"the log has no entries there, only from {_time(self._begins)} to {_time(self._ends)}"
+            if place(self.wish.last) < place(self._begins):
+                reason += "; what is older has been trimmed"
+        print(f"runbridge replay: {reason}", file=sys.stderr)
         return EX_NOTHING
 
     def _print(self, text: str, **fields: str | int) -> None:

@@ -52,7 +52,7 @@ def spec_of(
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals:
-            raise Unreadable(f"--set {key}: expected KEY=VALUE")
+            raise Unreadable("--set: expected KEY=VALUE")
         _put(spec, _path(key.strip(), "--set"), _value(key, text.strip()))
     for key in unset:
         _put(spec, _path(key, "--unset"), None)

@@ -18,7 +18,7 @@ FRAME = 6
 SAID = 8
 """Sentences about what needs attention, at most."""
 
-_COLOURS = {
+COLOURS = {
     "connected": "green", "running": "green", "active": "green", "connecting": "yellow", "reconnecting": "yellow",
     "probing": "yellow", "failed": "red", "disabled": "red", "unusable": "red", "fenced": "red", "paused": "blue",
     "ended": "dim",
@@ -119,7 +119,7 @@ def source_table(sources: Sequence[SourceView], time: str, *, whole: bool = Fals
         last = source.last_event_age_seconds
         last = age(time, source.time) if last is None and source.sequence else last
         row: list[Part] = [
-            (printable(source.id), "bold"), (source.state, _COLOURS.get(source.state, "")), (rate(source.rate), ""),
+            (printable(source.id), "bold"), (source.state, COLOURS.get(source.state, "")), (rate(source.rate), ""),
             (short_span(source.lag_seconds), ""), ("-" if last is None else span(last), ""),
         ]  # fmt: skip
         row += [(source.kind, "dim"), (source.defined, "dim")] if whole else []
@@ -131,7 +131,7 @@ def destination_table(destinations: Sequence[DestinationView]) -> list[Line]:
     """Destinations in columns."""
     rows: list[list[Part]] = [
         [
-            (printable(view.id), "bold"), (view.state, _COLOURS.get(view.state, "")), (rate(view.rate), ""),
+            (printable(view.id), "bold"), (view.state, COLOURS.get(view.state, "")), (rate(view.rate), ""),
             ("?" if view.behind is None else f"{view.behind:,}", ""), (f"{view.in_flight:,}", ""),
             (f"{view.waiting:,}", ""), (short_span(view.oldest_seconds), ""),
             (f"{view.dead:,}", "red" if view.dead else ""), (printable(view.reason), "dim"),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bridge.backoff import delays
+from bridge.cli.completion import source_ids
 from bridge.cli.ending import first, until_signal
 from bridge.cli.event_line import event_line
 from bridge.cli.terminal import Columns, Terminal, nobody_reads, type_colour, while_somebody_reads
@@ -51,6 +52,7 @@ def tail(
             "--source",
             metavar="ID|URI",
             help="Only of this source: its id in the configuration, or the last segments of the URI; may be repeated.",
+            autocompletion=source_ids,
         ),
     ] = None,
     start: Annotated[str, typer.Option("--from", metavar="WHERE", help=f"Where to begin: {FROM_FORMS}.")] = "now",

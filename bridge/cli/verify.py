@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple, NoReturn
 import typer
 
 from bridge.cli.captured import Captured, captured
+from bridge.cli.completion import destination_ids
 from bridge.cli.keys import key_in
 from bridge.clock import unix
 from bridge.signing import VerifyingKey, verifying_key
@@ -56,7 +57,14 @@ def verify(
         Path | None, typer.Option("--config", "-c", metavar="FILE", help="Take the secrets of a destination in here.")
     ] = None,
     destination: Annotated[
-        str, typer.Option("--destination", "-d", metavar="ID", help="Which one; not needed where it is the only one.")
+        str,
+        typer.Option(
+            "--destination",
+            "-d",
+            metavar="ID",
+            help="Which one; not needed where it is the only one.",
+            autocompletion=destination_ids,
+        ),
     ] = "",
     tolerance: Annotated[
         str | None, typer.Option("--tolerance", metavar="DURATION", help="Refuse a timestamp further off, such as 5m.")

@@ -19,15 +19,17 @@ DEEPEST = 32
 """Objects and lists within each other."""
 SLOWEST = 10.0
 """Seconds for a body to arrive."""
+_EXACT = 1 << 53
+"""Whole numbers below are the same as a float and as an integer."""
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
 
 async def read_json(request: web.Request, types: tuple[str, ...] = (JSON,), *, required: bool = True) -> Any:  # noqa: ANN401  # whatever JSON holds
-    """The body's value; None where there is none and none is required. Raises Refused."""
+    """The body's value; an empty object where there is no body and none is required. Raises Refused."""
     raw = await _bytes(request)
     if not raw and not required:
-        return None
+        return {}
     if request.content_type not in types or (request.charset or "utf-8").lower() != "utf-8":
         raise Refused(415, f"expected a body of type {' or '.join(types)}, UTF-8")
     try:
@@ -54,7 +56,7 @@ async def _bytes(request: web.Request) -> bytes:
 def parsed(raw: bytes) -> Any:  # noqa: ANN401  # as above
     """The value of a JSON text. Raises Refused, and RecursionError."""
     try:
-        return json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_no_number, parse_float=_float)
+        return json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_no_number, parse_float=_number)
     except UnicodeDecodeError:
         raise Refused(400, "the body is not UTF-8") from None
     except ValueError as error:
@@ -74,11 +76,12 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
-def _float(text: str) -> float:
+def _number(text: str) -> float:
+    """JSON has one kind of number: 5.0 is 5."""
     found = float(text)
     if found in (float("inf"), float("-inf")):
         raise ValueError("a number is too large")
-    return found
+    return int(found) if found.is_integer() and abs(found) < _EXACT else found
 
 
 def _checked(value: Any) -> Any:  # noqa: ANN401  # as above

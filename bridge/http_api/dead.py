@@ -8,15 +8,15 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from bridge.delivery.filter import MAX_GLOB
 from bridge.delivery.globs import any_of
-from bridge.errors import Problem
 from bridge.http_api.defined import SECTIONS, view_of
-from bridge.http_api.events import Glob, Globs
+from bridge.http_api.events import Globs
 from bridge.http_api.operation import PARTS, Body, Call, Operation, Says, place_of
 from bridge.http_api.problem import Refused
 from bridge.http_api.served import Served, answer, nothing
 from bridge.redis_log.dead_letters import FIRST, LAST, PAGE, Done, Letter, Place
-from bridge.redis_log.replays import place
+from bridge.redis_log.replays import before, place
 
 LOOKED_AT = 20 * PAGE
 """Letters of a partition that one page of a list looks through at most."""
@@ -25,6 +25,7 @@ RETRIED = 100_000
 Key = tuple[int, int, int]
 """Where a letter lies among those of all partitions."""
 
+ManyGlobs = Annotated[list[Annotated[str, Meta(min_length=1, max_length=MAX_GLOB)]], Meta(max_length=100)]
 LetterId = Annotated[str, Meta(pattern=PARTS["letter"].pattern)]
 
 
@@ -80,13 +81,13 @@ class Choice(Struct, frozen=True, kw_only=True):
     """Only of events whose subject matches one of these globs."""
 
 
-class Chosen(Struct, frozen=True, kw_only=True):
+class Chosen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which letters are tried again: all that match everything that is given; all where nothing is."""
 
     ids: Annotated[list[LetterId], Meta(max_length=500)] = msgspec.field(default_factory=list)
-    types: Annotated[list[Glob], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    types: ManyGlobs = msgspec.field(default_factory=list)
     """Globs; one has to match."""
-    subjects: Annotated[list[Glob], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    subjects: ManyGlobs = msgspec.field(default_factory=list)
     statuses: Annotated[list[Annotated[int, Meta(ge=0, le=999)]], Meta(max_length=100)] = msgspec.field(
         default_factory=list
     )
@@ -148,8 +149,8 @@ class Dead:
         choice: Choice = call.query
         name = call.path["id"]
         await self._known(name)
-        before = key_of(choice.after) if choice.after else None
-        scans = [await self._scan(name, partition, choice, before) for partition in self._letters.partitions]
+        after = key_of(choice.after) if choice.after else None
+        scans = [await self._scan(name, partition, choice, after) for partition in self._letters.partitions]
         floor = max((scan.stopped for scan in scans if scan.stopped), default=None)
         found = sorted((letter for scan in scans for letter in scan.found), key=_key, reverse=True)
         if floor is not None:
@@ -162,12 +163,13 @@ class Dead:
             DeadLettersPage(letters=[_shown(each) for each in shown], next=next_, total=await self._letters.count(name))
         )
 
-    async def _scan(self, name: str, partition: int, choice: Choice, before: Key | None) -> Scan:
+    async def _scan(self, name: str, partition: int, choice: Choice, after: Key | None) -> Scan:
         """The newest of one partition that are wanted, one more than a page shows."""
         type_, subject = (any_of(globs) if globs else None for globs in (choice.type, choice.subject))
         end = LAST
-        if before is not None:  # at the same moment, the higher partition counts as newer
-            end = f"{'' if partition < before[2] else '('}{before[0]}-{before[1]}"
+        if after is not None:  # at the same moment, the higher partition counts as newer
+            id_ = f"{after[0]}-{after[1]}"
+            end = id_ if partition < after[2] else before(id_)
         scan, looked = Scan([]), 0
         async for page in self._letters.pages(name, partition, FIRST, end, backwards=True):
             scan.found += (
@@ -261,12 +263,9 @@ class Dead:
 
 
 def key_of(id_: str) -> Key:
-    """A letter's place among those of all partitions. Raises Refused."""
+    """A letter's place among those of all partitions."""
     partition, letter = place_of(id_)
-    milliseconds, number = place(letter)
-    if max(milliseconds, number) >= 1 << 64:
-        raise Refused(400, "the query can't be used", (Problem("after", "expected a letter's id"),))
-    return milliseconds, number, partition
+    return (*place(letter), partition)
 
 
 def _key(letter: Letter) -> Key:

@@ -68,7 +68,7 @@ class Removal(Struct, frozen=True, kw_only=True):
     """Its cursor, or its place in the log and what waits there, goes too."""
 
 
-class Watching(Struct, frozen=True, kw_only=True):
+class Watching(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to watch a run; all of it may be left out."""
 
     account: str = ""

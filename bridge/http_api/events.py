@@ -13,10 +13,10 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from bridge.delivery.filter import MAX_GLOB, Filter, FilterError
+from bridge.delivery.filter import Filter, FilterError
 from bridge.errors import LogUnavailable, Problem
 from bridge.event import Entry
-from bridge.http_api.operation import STREAM, Call, Operation, Says, place_of
+from bridge.http_api.operation import ENTRY, STREAM, Call, Operation, Says, place_of
 from bridge.http_api.problem import Refused, details, of_unavailable
 from bridge.http_api.readers import Readers
 from bridge.http_api.sampled import Sampled
@@ -31,13 +31,14 @@ IDLE = 0.1
 """Seconds between looks for more, shared by all followers."""
 AWAY = 1.0
 """Seconds between looks at a log that can't be read."""
+_STREAM = """Server-Sent Events: `data` is a whole CloudEvent, `event` its type, `id` the position after it.
+
+`gap` says that events may be missing, `problem` that the log can't be read now."""
 CLOUDEVENT = "application/cloudevents+json"
 
-_POSITION = r"[0-9]{1,20}-[0-9]{1,20}(,[0-9]{1,20}-[0-9]{1,20}){0,63}"
+_POSITION = rf"{ENTRY}(,{ENTRY}){{0,63}}"
 TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"
-_LARGEST = (1 << 64) - 1
-Glob = Annotated[str, Meta(min_length=1, max_length=MAX_GLOB)]
-Globs = Annotated[list[Glob], Meta(max_length=100)]
+Globs = Annotated[list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(max_length=8)]
 
 
 class Follow(Struct, frozen=True, kw_only=True):
@@ -171,8 +172,7 @@ class Events:
 
     def operations(self) -> list[Operation]:
         """The table of these."""
-        stream = Says(200, "Server-Sent Events: `data` is a whole CloudEvent, `event` its type, `id` the position after "
-            "it. `gap` says that events may be missing, `problem` that the log can't be read now.", None, STREAM)  # fmt: skip
+        stream = Says(200, _STREAM, None, STREAM)
         whole = Says(200, "The CloudEvent, byte for byte as it lies in the log.", {"type": "object"}, CLOUDEVENT)
         return [
             Operation("GET", "/v1/events", "followEvents", "Follow the log", self._follow, [stream], query=Follow,
@@ -208,7 +208,7 @@ class Events:
         """Where to begin in each partition. Raises Refused, and LogUnavailable."""
         if after:
             ids = after.split(",")
-            if not re.fullmatch(_POSITION, after, re.ASCII) or any(max(place(each)) > _LARGEST for each in ids):
+            if not re.fullmatch(_POSITION, after, re.ASCII):
                 raise _wrong("expected an id of this stream")
             if len(ids) != len(self._readers.tail.partitions):
                 count = len(self._readers.tail.partitions)
@@ -234,7 +234,7 @@ def _before(time: str) -> str:
     except (ValueError, OverflowError):
         raise Refused(400, "the query can't be used", (Problem("from", "is no time that there is"),)) from None
     before = int(moment.timestamp() * 1000) - 1
-    return f"{before}-{_LARGEST}" if before >= 0 else "0-0"
+    return f"{before}-{10**19 - 1}" if before >= 0 else "0-0"
 
 
 def _wrong(words: str) -> Refused:

@@ -76,9 +76,10 @@ def _authority(text: str) -> SplitResult | None:
         return None
     try:
         parts = urlsplit(f"//{text}")
-        return parts if parts.hostname and (parts.port is None or parts.port >= 0) else None
+        port = parts.port  # raises for what is none
     except ValueError:
         return None
+    return parts if parts.hostname and port != 0 else None
 
 
 def _is_loopback(name: str) -> bool:

@@ -18,7 +18,8 @@ _REF = "#/components/schemas/{name}"
 _ALWAYS = {400: "it can't be understood", 401: "a token is needed", 403: "another web page asks"}
 _WITH_BODY = {408: "the body is too slow", 413: "the body is too large", 415: "the body is of another type"}
 _WORDS = {
-    **_ALWAYS, **_WITH_BODY, 404: "there is no such thing", 409: "it can't be done as things are",
+    **_ALWAYS, **_WITH_BODY, 404: "there is no such thing",
+    405: "there is something else", 409: "it can't be done as things are",
     422: "the body can't be used; `errors` has every problem", 503: "not at the moment",
 }  # fmt: skip
 _ABOUT = """Everything about a running runbridge: how it stands, what it reads and where it delivers, and its log.
@@ -60,15 +61,14 @@ def _spec(name: str, schema: Json) -> Json:
     text = json.dumps({key: value for key, value in schema.items() if key != "$defs"})
     found, names = {name: text}, schema.get("$defs", {})
     found |= {f"{name}.{each}": json.dumps(inner) for each, inner in names.items()}
-    return {
-        at: json.loads(each.replace('"#/$defs/', f'"#/components/schemas/{name}.')) for at, each in found.items()
-    }  # fmt: skip
+    place = f'"#/components/schemas/{name}.'
+    return {at: json.loads(each.replace('"#/$defs/', place)) for at, each in found.items()}
 
 
 def _named(schema: Json) -> Json:
     """The same with an `id`, in each of the kinds there are."""
     id_ = {"type": "string", "pattern": PARTS["id"].pattern, "description": "What it is called."}
-    copy = json.loads(json.dumps(schema))
+    copy: Json = json.loads(json.dumps(schema))
     kinds = [copy["$defs"][one["$ref"].rpartition("/")[2]] for one in copy.get("oneOf", [])] or [copy]
     for kind in kinds:
         kind["properties"] = {"id": id_, **kind.get("properties", {})}
@@ -92,7 +92,13 @@ def _operation(each: Operation) -> Json:
         "parameters": [*(_part(name) for name in each.parameters), *_query(each.query)],
         "responses": {str(says.status): _answer(says) for says in each.says},
     }
-    refused = {*_ALWAYS, *each.refuses, *((*_WITH_BODY, 422) if each.body else ()), *((503,) if each.follows else ())}
+    refused = {
+        *_ALWAYS,
+        *each.refuses,
+        *((404, 405) if each.parameters else ()),
+        *((*_WITH_BODY, 422) if each.body else ()),
+        *((503,) if each.follows else ()),
+    }
     found["responses"] |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(refused)
                            if str(status) not in found["responses"]}  # fmt: skip
     if each.body is not None:

@@ -7,12 +7,11 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from bridge.commands import Done, RetryParked
-from bridge.errors import Problem
 from bridge.http_api.operation import PARTS, Call, Operation, Says, place_of
 from bridge.http_api.problem import Refused
 from bridge.http_api.served import Served, answer
 from bridge.redis_log.parked import FIRST, LAST, PAGE, ParkedRecord
-from bridge.redis_log.replays import place
+from bridge.redis_log.replays import before
 
 RecordId = Annotated[str, Meta(pattern=PARTS["record"].pattern)]
 
@@ -82,9 +81,7 @@ class ParkedApi:
         first, end = 0, LAST
         if asked.after:
             first, id_ = place_of(asked.after)
-            if max(place(id_)) >= 1 << 64:
-                raise Refused(400, "the query can't be used", (Problem("after", "expected a record's id"),))
-            end = f"({id_}"
+            end = before(id_)
         found: list[ParkedRecord] = []
         more = False
         for partition in self._records.partitions[first:]:

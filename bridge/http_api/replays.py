@@ -13,9 +13,10 @@ from msgspec import Meta, Struct
 from bridge.clock import now, rfc3339
 from bridge.delivery.filter import Filter, FilterError
 from bridge.errors import Problem
+from bridge.http_api.dead import ManyGlobs
 from bridge.http_api.defined import SECTIONS, view_of
-from bridge.http_api.events import TIME, Glob
-from bridge.http_api.operation import Body, Call, Operation, Says
+from bridge.http_api.events import TIME
+from bridge.http_api.operation import ENTRY, Body, Call, Operation, Says
 from bridge.http_api.problem import Refused
 from bridge.http_api.served import Served, answer, nothing
 from bridge.ports import Definition
@@ -25,18 +26,18 @@ from bridge.redis_log.replays import MOST, before, place
 COUNTING = 60.0
 """Seconds for counting what is in the range."""
 _END = f"{2**64 - 1}-{2**64 - 1}"
-Where = Annotated[str, Meta(pattern=rf"^(start|now|[0-9]{{1,20}}-[0-9]{{1,20}}|{TIME})$")]
+Where = Annotated[str, Meta(pattern=rf"^(start|now|{ENTRY}|{TIME})$")]
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class Wish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be sent again: from one place of the log up to another, both with what lies there."""
 
     from_: Where = msgspec.field(name="from")
     """`start`, a time (RFC 3339), or an entry's id."""
     to: Where = "now"
-    types: Annotated[list[Glob], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    types: ManyGlobs = msgspec.field(default_factory=list)
     """Only of these types (globs), besides what the destination wants."""
-    subjects: Annotated[list[Glob], Meta(max_length=100)] = msgspec.field(default_factory=list)
+    subjects: ManyGlobs = msgspec.field(default_factory=list)
     """Only of these subjects (globs)."""
     rate: Annotated[float, Meta(ge=0.001, le=10_000)] = 50.0
     """Requests a second, at most, over all partitions."""
@@ -188,8 +189,6 @@ def _ids(key: str, text: str) -> tuple[str, str]:
     if text == "now":
         return f"{int(now().timestamp() * 1000)}-0", _END
     if "T" not in text:
-        if max(place(text)) >= 1 << 64:
-            raise Refused(422, "the range can't be used", (Problem(key, "is no entry's id"),))
         return text, text
     try:
         milliseconds = max(0, int(datetime.fromisoformat(text).astimezone(UTC).timestamp() * 1000))

@@ -29,7 +29,11 @@ FOLLOWERS = 64
 """Connections that follow /v1/events and /v1/live at once."""
 PARTING = 2.0
 """Seconds that answers under way may take after a stop."""
+LONGEST_LINE = 64 << 10
+"""Bytes of a request's first line: many globs in a query are long."""
 _PROBES = ("/livez", "/readyz")
+_quiet = logging.getLogger(f"{__name__}.parser")
+_quiet.setLevel(logging.CRITICAL)  # bytes that are no HTTP are the client's mistake, and no stack trace of ours
 _JUDGED = ("Host", "Origin", "Sec-Fetch-Site", "Authorization")
 
 
@@ -62,7 +66,10 @@ class HttpApi:
                 if each.method == "GET":
                     application.router.add_route("HEAD", pattern, self._handler(each))
             application.router.add_route("OPTIONS", pattern, _options(those))
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=PARTING)
+        application.on_response_prepare.append(_signed)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=PARTING, logger=_quiet, max_line_size=LONGEST_LINE
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
 
@@ -120,6 +127,10 @@ class HttpApi:
             self._following -= 1
 
 
+async def _signed(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "runbridge"  # not which versions of what
+
+
 async def _call(each: Operation, request: web.Request) -> Call:
     """The request as the operation wants it. Raises Refused."""
     path, query = operation.path_of(request), operation.read_query(request, each.query)
@@ -127,7 +138,7 @@ async def _call(each: Operation, request: web.Request) -> Call:
         return Call(request, path, query)
     body = await read_json(request, each.body.types, required=each.body.required)
     if isinstance(each.body.kind, type):
-        body = operation.read_struct(each.body.kind, {} if body is None else body)
+        body = operation.read_struct(each.body.kind, body)
     elif not isinstance(body, dict):
         raise Refused(422, "the body can't be used: expected an object")
     return Call(request, path, query, body)

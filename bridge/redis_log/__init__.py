@@ -19,7 +19,6 @@ from bridge.redis_log.cursors import Cursors, StoredCursor
 from bridge.redis_log.dead_letters import DeadLetters
 from bridge.redis_log.definitions import Definitions
 from bridge.redis_log.delivery_clock import DeliveryClock
-from bridge.redis_log.destination_look import DestinationLook, DestinationLooks
 from bridge.redis_log.fan_out import FollowedLog, Streams, position_key
 from bridge.redis_log.feed import Feed
 from bridge.redis_log.keys import Keys, partition_of
@@ -35,9 +34,9 @@ from bridge.redis_log.writer import Writer
 from bridge.stop import nap
 
 __all__ = [
-    "Asked", "Cursors", "DeadLetters", "Definitions", "DestinationLook", "DestinationLooks", "Keys", "Listed",
-    "LogOptions", "Look", "Lookup", "Overviews", "ParkedRecord", "ParkedRecords", "Reader", "RedisLog", "ReplayLanes",
-    "ReplayRequests", "Server", "StoredCursor", "Streams", "WholeRecord", "partition_of", "ping", "position_key",
+    "Asked", "Cursors", "DeadLetters", "Definitions", "Keys", "Listed", "LogOptions", "Look", "Lookup", "Overviews",
+    "ParkedRecord", "ParkedRecords", "Reader", "RedisLog", "ReplayLanes", "ReplayRequests", "Server", "StoredCursor",
+    "Streams", "WholeRecord", "partition_of", "ping", "position_key",
 ]  # fmt: skip
 
 MAX_LINKS = 16

@@ -38,6 +38,8 @@ class Feed:
         """Where new entries are waited for; nobody else waits behind that."""
         self._keys = keys
         self._beat = beat
+        self._joined = asyncio.Event()
+        """Somebody reads: the first one is not to wait for the next look."""
         self._lock = asyncio.Lock()
         self._rests = asyncio.Event()
         """Set when somebody comes to rest, until nobody does."""
@@ -63,6 +65,7 @@ class Feed:
         """Know a destination."""
         self._readers[reader.destination] = reader
         self._interested.clear()
+        self._joined.set()
 
     def leave(self, reader: Reader) -> None:
         """Forget a destination."""
@@ -112,7 +115,8 @@ class Feed:
             self._beat()
             try:
                 if not self._readers:
-                    await nap(POLL)
+                    self._joined.clear()
+                    await within(self._joined.wait(), POLL)
                     continue
                 if time() >= look:
                     await self._requests()

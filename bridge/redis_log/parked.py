@@ -17,7 +17,7 @@ LOOKED_AT = 32 << 20
 """Bytes that one page has Redis look at, and the last record's: other clients wait meanwhile."""
 FIRST, LAST = "-", "+"
 """The ends of the stream, as a page begins and ends."""
-_NAME = re.compile(r"(?:(\d{1,2})-)?(\d{1,20}-\d{1,20})").fullmatch
+_NAME = re.compile(r"(\d{1,2})-(\d{1,20}-\d{1,20})").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class WholeRecord(ParkedRecord):
     raw: bytes
 
 
-def place(name: str) -> tuple[int | None, str] | None:
-    """Partition and entry of a record's name; no partition where it has none, and None for no name at all."""
+def place(name: str) -> tuple[int, str] | None:
+    """Partition and entry of a record's name; None for what is none."""
     found = _NAME(name)
     if found is None or max(map(int, found[2].split("-"))) >= 2**64:
         return None
-    return None if found[1] is None else int(found[1]), found[2]
+    return int(found[1]), found[2]
 
 
 class ParkedRecords:

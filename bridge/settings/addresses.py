@@ -18,6 +18,7 @@ Address = IPv4Address | IPv6Address
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _LEGACY_IPV4 = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+)(\.(0[xX][0-9a-fA-F]+|[0-9]+)){0,3}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SHORT_SEGMENT = re.compile(r"/[^/]{0,12}(?=/|$)")
 _UNSAFE = re.compile(r"[^\x21-\x7e]|\\")
 PROXY_FORM = 'a URL such as "http://proxy.example:3128", "environment", or "" for none'
 
@@ -175,6 +176,18 @@ def shown_url(text: str) -> str:
     parts = urlsplit(text)
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}{'?...' if parts.query else ''}"
+
+
+def short_url(text: str) -> str:
+    """Returns a URL like `shown_url`, with a path in which no token is left: `https://hooks.example/services/...`.
+
+    Of the path its first segment stays, where that is too short for one.
+    """
+    parts = urlsplit(text)
+    short = _SHORT_SEGMENT.match(parts.path)
+    path = short[0] if short else "/"
+    cut = parts.path if path == parts.path else f"{path.rstrip('/')}/..." if parts.path else ""
+    return shown_url(parts._replace(path=cut, query="" if cut.endswith("...") else parts.query).geturl())
 
 
 def listen(text: str) -> str:

@@ -161,8 +161,8 @@ class WebhookDestination(Destination):
 
     @property
     def address(self) -> str:
-        """The URL without user, password and query, for people to read."""
-        return addresses.shown_url(self.url)
+        """The URL without user, password, query and most of its path, for people to read: a token may be in each."""
+        return addresses.short_url(self.url)
 
     @property
     def schedule(self) -> Schedule:

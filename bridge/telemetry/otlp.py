@@ -1,7 +1,7 @@
 """Makes OpenTelemetry spans and sends them by OTLP/HTTP. Refuses to hold up the event loop and to show a secret.
 
 A span costs the event loop its making; a thread of the SDK sends what waits, at most OTEL_BSP_MAX_QUEUE_SIZE spans
-(2,048), beyond which the oldest are dropped. Names: semantic conventions 1.37 for messaging, HTTP, CloudEvents.
+(2,048), beyond which the oldest are dropped. Names: its semantic conventions for messaging, HTTP and CloudEvents.
 """
 
 import asyncio

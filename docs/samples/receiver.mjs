@@ -105,7 +105,10 @@ async function receive(request, response, keys) {
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const keys = (process.env.WEBHOOK_KEYS ?? "").split(/\s+/).filter(Boolean);
-  if (!keys.length) throw new Error("WEBHOOK_KEYS is not set");
+  if (!keys.length) {
+    console.error("set WEBHOOK_KEYS to the destination's key, whsec_... or whpk_... (`runbridge keys` makes one)");
+    process.exit(1);
+  }
   const server = createServer((request, response) => {
     receive(request, response, keys).catch((error) => {
       console.error("broken request:", error.message);

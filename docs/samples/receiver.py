@@ -150,10 +150,13 @@ def working(inbox):
 
 
 def main():
-    Receiver.keys = os.environ["WEBHOOK_KEYS"].split()
+    Receiver.keys = os.environ.get("WEBHOOK_KEYS", "").split()
+    if not Receiver.keys:
+        sys.exit("set WEBHOOK_KEYS to the destination's key, whsec_... or whpk_... (`runbridge keys` makes one)")
     Receiver.inbox = Inbox()
     threading.Thread(target=working, args=(Receiver.inbox,), daemon=True).start()
-    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 8080), Receiver)
+    host = os.environ.get("HOST", "127.0.0.1")  # 0.0.0.0 in a container of its own
+    server = ThreadingHTTPServer((host, int(sys.argv[1]) if len(sys.argv) > 1 else 8080), Receiver)
     print("listening on port", server.server_port, flush=True)
     try:
         server.serve_forever()

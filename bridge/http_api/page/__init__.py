@@ -15,7 +15,7 @@ _LINK = re.compile(r'<link rel="stylesheet" href="([a-z]+\.css)">|<script src="(
 
 
 def _inlined() -> tuple[str, list[str], list[str]]:
-    """The page, and what its policy allows: the hashes of its styles and of its scripts (CSP level 3, section 2.3.1)."""
+    """The page, and what its policy allows: the hashes of its styles and of its scripts (CSP 3, section 2.3.1)."""
     here = files(__name__)
     styles: list[str] = []
     scripts: list[str] = []
@@ -46,14 +46,16 @@ PAGE: bytes = _page.encode()
 POLICY: str = _policy(_styles, _scripts)
 """Its Content-Security-Policy (https://www.w3.org/TR/CSP3/): only its own script and style, only its own origin."""
 
-HEADERS: Mapping[str, str] = MappingProxyType({
-    "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
-})
+HEADERS: Mapping[str, str] = MappingProxyType(
+    {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-cache",
+    }
+)
 """All headers of the response."""

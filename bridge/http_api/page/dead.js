@@ -96,21 +96,24 @@ class DeadGroup {
       write(this.#error, `The letters can't be listed: ${error.message}.`);
       shown(this.#error, true);
     }
+    await this.#settle();
     this.#loading = false;
-    this.#settle();
     this.#rows.show(this.#letters, ({ id }) => id);
     shown(this.#further, this.#number > this.#letters.length && this.#letters.length < MOST_ROWS);
     if (this.busy || this.#letters.some(({ retrying }) => retrying)) setTimeout(() => this.#load(), LOOK_AGAIN);
   }
 
-  /** Tell what became of the letters that were asked for here. */
-  #settle() {
-    const here = new Map(this.#letters.map((letter) => [letter.id, letter]));
+  /** Tell what became of the letters that were asked for here. A letter is gone once it is delivered. */
+  async #settle() {
     for (const id of this.#asked) {
-      const letter = here.get(id);
-      if (!letter) notice(`Delivered to ${this.#destination}.`);
-      else if (!letter.retrying) notice(`${capital(this.#destination)} refused it again: ${reasonOf(letter)}.`, "bad");
-      else continue;
+      try {
+        const letter = await call("GET", `${this.#path}/${encodeURIComponent(id)}`);
+        if (letter.retrying) continue;
+        notice(`${this.#destination} did not take it: ${reasonOf(letter)}.`, "bad");
+      } catch (error) {
+        if (error.status !== 404) continue;
+        notice(`Delivered to ${this.#destination}.`);
+      }
       this.#asked.delete(id);
     }
   }
@@ -184,5 +187,6 @@ class DeadGroup {
 }
 
 function reasonOf({ last_status: status, last_error: error }) {
-  return [status, error].filter(Boolean).join(" ") || "no answer";
+  const told = status && !error.includes(String(status)) ? `${status} ${error}` : error;
+  return capital(told.trim()) || "No answer";
 }

@@ -26,8 +26,10 @@ const events = {
     byId("events-filter").addEventListener("input", () => this.show(true));
     byId("events-pause").addEventListener("click", () => {
       this.paused = !this.paused;
-      mark(byId("events-pause"), "aria-pressed", String(this.paused));
-      write(byId("events-pause"), this.paused ? "Go on" : "Pause");
+      const verb = this.paused ? "Go on" : "Pause";
+      write(byId("events-pause"), verb);
+      mark(byId("events-pause"), "aria-label", `${verb}${this.paused ? " with" : ""} the list of events`);
+      mark(byId("events-pause"), "class", this.paused ? "main" : "");
       this.show();
     });
   },

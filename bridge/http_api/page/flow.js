@@ -80,7 +80,7 @@ function sourceRow({ id }) {
     row.fill(view, [clocked.lag(view), view.defined === "added" ? "added" : ""]);
     write(number, rate(view.rate));
     write(last, ago(clocked.age(view.last_event_age_seconds)));
-    write(lag, span(view.lag_seconds));
+    write(lag, levelOf("sources", view) === "rest" ? NONE : span(view.lag_seconds));
     drawSpark(spark, historyOf(`sources ${id}`), now);
   };
   return { node: row.node, fill };

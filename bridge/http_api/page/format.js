@@ -36,17 +36,20 @@ function rate(perSecond) {
 
 const SPANS = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
-/** A span of time by its largest unit, with the next one below where that matters: "0.4 s", "12 s", "4 min", "5 h 12 min". */
+/** A span of time by its largest unit: "240 ms", "12 s", "4 min", "5 h". */
 function span(seconds) {
   if (seconds === null || seconds === undefined) return NONE;
-  if (seconds < 0.95) return seconds < 0.0005 ? "0 s" : `${Math.max(1, Math.round(seconds * 1000))} ms`;
-  const at = SPANS.findIndex(([size]) => seconds >= size);
-  const [size, unit] = SPANS[at === -1 ? SPANS.length - 1 : at];
-  if (unit === "s") return `${Math.round(seconds)} s`;
-  const most = Math.floor(seconds / size);
-  const [lesser, lesserUnit] = SPANS[at + 1];
-  const left = Math.floor((seconds - most * size) / lesser);
-  return most < 10 && left > 0 && unit !== "min" ? `${most} ${unit} ${left} ${lesserUnit}` : `${most} ${unit}`;
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  const [size, unit] = SPANS.find(([least]) => seconds >= least) ?? SPANS.at(-1);
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
+
+/** As `span`, with the next smaller unit from an hour on: "3 d 4 h". */
+function longSpan(seconds) {
+  const at = SPANS.findIndex(([least]) => seconds >= least);
+  if (at === -1 || at > 1) return span(seconds);
+  const [[size, unit], [lesser, lesserUnit]] = SPANS.slice(at);
+  return `${Math.floor(seconds / size)} ${unit} ${Math.floor((seconds % size) / lesser)} ${lesserUnit}`;
 }
 
 /** "12 s ago"; for what is younger than a second "just now". */
@@ -74,9 +77,11 @@ function plural(number, noun) {
   return `${whole.format(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** The beginning of a long text. */
+/** The beginning of a long text, up to the end of a word where one ends near. */
 function shortened(text, most) {
-  return text.length > most ? `${text.slice(0, most - 1).trimEnd()}\u2026` : text;
+  if (text.length <= most) return text;
+  const cut = text.slice(0, most - 1);
+  return `${cut.replace(/\s+\S{0,12}$/, "") || cut}\u2026`;
 }
 
 /** When an entry came into the log, ms since 1970: the middle part of "<partition>-<milliseconds>-<number>". */

@@ -20,6 +20,9 @@ const page = {
 
   got(overview) {
     const now = Date.now();
+    const [before, version] = [this.overview?.bridge?.version, overview.bridge?.version];
+    if (before && version !== before) notice(`The bridge is version ${version} now: reload this page.`, "watch");
+    mark(document.body, "data-figures", "");
     this.overview = overview;
     this.received = now;
     this.since.note(overview, now);
@@ -32,17 +35,19 @@ const page = {
     const now = Date.now();
     if (link !== "live" && this.link === "live") forgetRates(now);
     if (link !== this.link) this.lostSince = this.link === "live" ? this.received : now;
-    if (link === "locked" && this.link !== "locked") token.value && write(byId("token-error"), "The bridge does not accept this token.");
+    if (link === "locked" && token.value) {
+      token.value = "";
+      write(byId("token-error"), "The bridge does not accept this token.");
+    }
     this.nextTry = now + wait;
     this.reason = reason;
-    const changed = this.link !== link;
     this.link = link;
-    if (changed && link === "locked") setTimeout(() => byId("token").focus());
     this.soon();
   },
 
-  /** Show it with the next frame; a hidden tab draws none. */
+  /** Show it with the next frame; of a hidden tab only the title is seen, and no frame is drawn. */
   soon() {
+    if (document.hidden) this.showTop(Date.now());
     if (this.due) return;
     this.due = true;
     requestAnimationFrame(() => {
@@ -53,17 +58,23 @@ const page = {
 
   show(now) {
     mark(document.body, "data-link", this.link);
+    const asking = byId("locked").hidden && this.link === "locked";
     shown(byId("locked"), this.link === "locked");
+    if (asking) byId("token").focus();
     shown(byId("board"), this.link !== "locked");
     shown(byId("forget"), token.value !== "" && this.link !== "locked");
-    this.showLink(now);
     clocked.elapsed = this.link === "live" ? (now - this.received) / 1000 : 0;
+    this.showTop(now);
     if (this.overview && this.link !== "locked") {
-      if (this.link === "live") this.showSummary(now);
       showFlow(this.overview, this.link === "live" ? now : this.received);
       dead.show(this.overview.destinations);
     }
     events.show();
+  },
+
+  showTop(now) {
+    this.showLink(now);
+    if (this.overview && this.link === "live") this.showSummary(now);
   },
 
   showLink(now) {
@@ -108,7 +119,7 @@ const page = {
     this.showTitle(needed ? `${needed} to do` : "", level);
     write(byId("instance"), bridge?.instance || NONE);
     write(byId("version"), bridge?.version || NONE);
-    write(byId("uptime"), span(clocked.age(bridge?.uptime_seconds)));
+    write(byId("uptime"), longSpan(clocked.age(bridge?.uptime_seconds)));
     write(byId("redis"), this.overview.redis);
   },
 

@@ -50,7 +50,7 @@ function levelOf(section, view) {
 }
 
 function isLate(destination) {
-  return destination.state === "active" && (destination.oldest_seconds ?? 0) >= OLD;
+  return destination.state === "active" && destination.kind !== "gone" && (destination.oldest_seconds ?? 0) >= OLD;
 }
 
 /** Remembers since when each row has been in its state, as this page has seen it. */
@@ -84,7 +84,7 @@ function concerns(overview, since, now) {
       const add = (level, text, reason) => found.push({ level, section, id: view.id, name: `${noun} ${view.id}`, text, reason });
       const [level] = stateOf(section, view);
       const brief = view.state === "reconnecting" && !since.longer(section, view.id, PATIENCE, now);
-      if (SENTENCES[view.state] && !brief) {
+      if (SENTENCES[view.state] && !brief && view.kind !== "gone") {
         add(level, SENTENCES[view.state], view.reason);
         told.add(`${noun} ${view.id}`);
       } else if (section === "destinations" && isLate(view)) {
@@ -98,6 +98,9 @@ function concerns(overview, since, now) {
     const [noun, id] = name.split(/ (.*)/s);
     const section = { source: "sources", destination: "destinations" }[noun] ?? "";
     found.push({ level: "bad", section, id: id ?? "", name: section ? name : capital(name), text: "is not in order", reason });
+  }
+  if (overview.bridge && !overview.bridge.ready && Object.keys(overview.bridge.problems).length === 0) {
+    found.push({ level: "watch", section: "", id: "", name: "The bridge", text: "is starting or stopping", reason: "" });
   }
   return found.sort((one, other) => RANK[one.level] - RANK[other.level]);
 }
@@ -115,20 +118,21 @@ const NAMED = 3; // concerns that the sentence names
 function verdict(overview, found) {
   const bad = found.filter((one) => one.level === "bad");
   const watched = found.filter((one) => one.level === "watch");
-  if (bad.length > 0) {
-    const parts = [`${bad.length === 1 ? "1 thing needs" : `${whole.format(bad.length)} things need`} you: `, ...listed(bad), "."];
-    return { level: "bad", parts, besides: watched.length ? ["Worth a look: ", ...listed(watched), "."] : [], spoken: said(parts) };
-  }
   const { sources, destinations } = overview;
   const flowing = overview.log.reduce((sum, partition) => sum + partition.rate, 0);
+  const things = `${counted(sources, "source")}, ${counted(destinations, "destination")}`;
+  const flow = `${things}, ${rate(flowing)}.`;
+  if (bad.length > 0) {
+    const parts = [`${bad.length === 1 ? "1 thing needs" : `${whole.format(bad.length)} things need`} you: `, ...listed(bad), "."];
+    return { level: "bad", parts, besides: watched.length ? ["Worth a look: ", ...listed(watched), "."] : [flow], spoken: said(parts) };
+  }
   if (sources.length === 0 && destinations.length === 0) {
     const parts = ["Nothing to do yet: there is no source and no destination."];
     return { level: "rest", parts, besides: [], spoken: said(parts) };
   }
-  const things = `${counted(sources, "source")}, ${counted(destinations, "destination")}`;
   if (watched.length > 0) {
     const parts = [`Running, with ${plural(watched.length, "thing")} to watch: `, ...listed(watched), "."];
-    return { level: "watch", parts, besides: [`${capital(things)}, ${rate(flowing)}.`], spoken: said(parts) };
+    return { level: "watch", parts, besides: [flow], spoken: said(parts) };
   }
   return {
     level: "ok", parts: [`All is well: ${things}, ${rate(flowing).replace("/s", " events/s")}`], besides: quiet(overview),
