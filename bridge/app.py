@@ -5,10 +5,11 @@ import contextlib
 import gc
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import uvloop
 
@@ -92,6 +93,8 @@ class App:
     async def run(self) -> None:
         """Until the stop. Raises ConfigurationError and EmbeddedError for what shows only at the start."""
         async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self._manager.close)
+            self._work({"tick": self._tick, "service manager": self._speak})
             if self.embedded is not None:
                 stack.push_async_callback(self.embedded.stop)
                 await self.embedded.start()
@@ -102,7 +105,7 @@ class App:
                 stack.push_async_callback(close)
             stack.push_async_callback(self._stop_listening)
             await self._listen(self._api, self.settings)
-            self._start()
+            self._work(self.log.workers())
             await self._begin()
             await self.stop.wait()
             grace = self.settings.grace
@@ -125,18 +128,18 @@ class App:
 
     # -- the start
 
-    def _start(self) -> None:
-        """The loops that no source and no destination owns."""
-        manager, board = self._manager, self.board
-        loops: dict[str, Callable[[], Awaitable[None]]] = {
-            **self.log.workers(),
-            "tick": self._tick,
-            "service manager": lambda: manager.run(
-                lambda: self._begun and board.readiness().ready, board.figures, lambda: not self._pulse.stuck()
-            ),
-        }
+    def _work(self, loops: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]) -> None:
+        """Run loops that no source and no destination owns."""
         for name, loop in loops.items():
-            self._supervisor.start(Worker(name, loop, Phase.LAST))  # type: ignore[arg-type]  # each is a coroutine
+            self._supervisor.start(Worker(name, loop, Phase.LAST))
+
+    async def _speak(self) -> None:
+        """Tell the service manager how the bridge stands; ready is not delayed by a source that is refused."""
+        await self._manager.run(
+            lambda: self._begun and not self.log.blocked and not self.log.beginning,
+            self.board.figures,
+            lambda: not self._pulse.stuck(),
+        )
 
     async def _begin(self) -> None:
         settings = self.settings

@@ -62,9 +62,8 @@ class Board:
 
     def readiness(self) -> Readiness:
         """Whether the bridge does its job, and in words what is not in order."""
-        problems = dict(self._trouble())
-        if self._log.blocked:
-            problems["redis"] = self._log.blocked
+        problems = {"redis": self._log.blocked} if self._log.blocked else {}
+        problems |= self._trouble()
         for writer in self._log.writers:
             if writer.position.state is State.FAILED:
                 problems[f"source {writer.source}"] = writer.position.reason

@@ -79,16 +79,16 @@ class Control:
         """What there is, the file's first."""
         return [self.roster.definition((section, id_)) for id_ in self.roster.ids(section)]
 
-    async def do(self, command: Command) -> Done:
-        """Do what HTTP asks. Raises Declined, or LogUnavailable."""
+    async def do(self, command: Command, via: str = "http") -> Done:
+        """Do what HTTP asks, or what is told. Raises Declined, or LogUnavailable."""
         name = _name(command)
         try:
             async with self._lock:
                 done = await self._done(command)
         except Declined as declined:
-            self._observe(CommandRefused(name, str(declined), "http"))
+            self._observe(CommandRefused(name, str(declined), via))
             raise
-        self._observe(CommandDone(name, done.id, done.changed, "http"))
+        self._observe(CommandDone(name, done.id, done.changed, via))
         return done
 
     async def reload(self, file: Settings) -> list[str]:
@@ -125,7 +125,7 @@ class Control:
                     await self._compare()
                 for at in await self._over():
                     kind = commands.RemoveSource if at[0] == "sources" else commands.RemoveDestination
-                    await self.do(kind(at[1], forget=True))
+                    await self.do(kind(at[1], forget=True), "watch")
             except (LogUnavailable, Declined):
                 continue  # Redis is away, or somebody was quicker; the next look is soon
 
@@ -242,12 +242,12 @@ class Control:
 
     def _running(self) -> dict[str, object]:
         wanted = self.roster.wanted
-        accounts = {name: repr(keys) for name, keys in wanted.accounts.items()}
+        links, sender = wanted.http.links, wanted.sender
         found: dict[str, object] = {}
         for name, source in wanted.sources.items():
-            found[f"sources.{name}"] = source, accounts.get(getattr(source, "account", ""))
+            found[f"sources.{name}"] = source, wanted.accounts.get(getattr(source, "account", ""))
         for name, destination in wanted.destinations.items():
-            found[f"destinations.{name}"] = destination
+            found[f"destinations.{name}"] = destination, links, sender
         return found
 
     def _of_file(self, name: str) -> bool:

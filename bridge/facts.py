@@ -325,7 +325,7 @@ class ListenerUnavailable(Fact, frozen=True):
 
 
 class CommandDone(Fact, frozen=True):
-    """Somebody asked for a change, and it is made; `via` is `http` or `redis`."""
+    """Somebody asked for a change, and it is made; `via` is `http`, `redis`, or `watch` for a watch that is over."""
 
     command: str
     id: str

@@ -31,11 +31,6 @@ class Pulse:
 
         return beat
 
-    def forget(self, name: str) -> None:
-        """The loop has ended for good."""
-        self._longest.pop(name, None)
-        self._seen.pop(name, None)
-
     def stuck(self) -> dict[str, str]:
         """Name -> since when, in words, of each loop whose round takes longer than it may; empty while all is well."""
         now = self._time()

@@ -4,23 +4,36 @@ Schemas and rules come from packages that others keep: hadolint, the Compose Spe
 """
 
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import kubernetes_validate
+import jsonschema  # type: ignore[import-untyped]  # ships no types
+import kubernetes_validate  # type: ignore[import-untyped]  # ships no types
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # ships no types
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from servers import FLAVOURS, free_port
+from typer.main import get_group
+from waiting import wait_blocking
 
+from bridge.cli import app
 from bridge.settings import Settings, load
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "config"
+PAGE = (ROOT / "docs" / "containers.md").read_text()
 COMPOSE = yaml.safe_load((CONFIG / "compose.yaml").read_text())
 MANIFESTS = {
     path.stem: list(yaml.safe_load_all(path.read_text())) for path in sorted((CONFIG / "kubernetes").glob("*.yaml"))
@@ -42,7 +55,7 @@ def loaded(text: str, directory: Path, mounted: dict[str, str]) -> Settings:
 
 
 def test_the_container_file_is_clean() -> None:
-    """hadolint has nothing to say, not even for information."""
+    """The linter hadolint has nothing to say, not even for information."""
     program = Path(sys.executable).with_name("hadolint")
     done = subprocess.run(
         [program, "--failure-threshold=style", ROOT / "Dockerfile"], capture_output=True, text=True, check=False
@@ -61,7 +74,7 @@ def test_the_compose_file_follows_the_specification() -> None:
 
 @pytest.mark.parametrize("service", sorted(COMPOSE["services"]))
 def test_every_service_is_closed(service: str) -> None:
-    """Read-only, without privileges, healthy or restarted, of a version; and all its secrets are files that it names."""
+    """Read-only, without privileges, healthy or restarted, of a version; its secrets are those files that it names."""
     taken = COMPOSE["services"][service]
     assert taken["read_only"] is True
     assert taken["cap_drop"] == ["ALL"]
@@ -169,3 +182,90 @@ def test_what_selects_the_pod_agrees() -> None:
     assert template["spec"]["serviceAccountName"] == of("standalone", "ServiceAccount")["metadata"]["name"]
     (port,) = template["spec"]["containers"][0]["ports"]
     assert {port["name"]} == {each["targetPort"] for each in of("standalone", "Service")["spec"]["ports"]}
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory with the secrets that the page's own lines make."""
+    (lines,) = re.findall(r"<!-- secrets: .*? -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
+    directory = tmp_path_factory.mktemp("checkout")
+    (directory / "config").mkdir()
+    environ = {"PATH": os.environ["PATH"], "HOME": str(directory), "BCTRL_API_KEY": "sk_page"}
+    subprocess.run(["bash", "-euc", lines], cwd=directory, env=environ, check=True)
+    return directory / "config" / "secrets"
+
+
+def test_the_page_makes_every_secret(secrets: Path, tmp_path: Path) -> None:
+    """Those that the compose file names, which the configuration takes; closed to other users of the machine."""
+    assert {f"secrets/{path.name}" for path in secrets.iterdir()} == {s["file"] for s in COMPOSE["secrets"].values()}
+    assert secrets.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o444}
+    (tmp_path / "bridge.toml").write_text((CONFIG / "compose.toml").read_text().replace("/run/secrets", str(secrets)))
+    assert load(tmp_path / "bridge.toml", {}).http.token is not None
+
+
+@contextmanager
+def service(name: str, directory: Path, secrets: Path, change: dict[str, str], path: str = "") -> Iterator[Path]:
+    """The command of a service, run here as a container would run it, but for `change`; its output's file."""
+    command = [part.replace("$$", "$") for part in COMPOSE["services"][name]["command"]]
+    for old, new in {"/run/secrets": str(secrets), **change}.items():
+        command = [part.replace(old, new) for part in command]
+    said = directory / f"{name}.said"
+    with said.open("wb") as out:
+        environ = {"PATH": f"{path}:{os.environ['PATH']}", "HOST": "127.0.0.1"}
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environ)
+    try:
+        yield said
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_log_of_the_compose_file_wants_its_password(secrets: Path, tmp_path: Path) -> None:
+    """It starts as written, answers nobody without the password, and drops nothing for want of memory."""
+    (tmp_path / "valkey-server").symlink_to(FLAVOURS["valkey"])
+    port = free_port()
+    change = {"/data": f"{tmp_path} --port {port} --bind 127.0.0.1"}
+    with service("log", tmp_path, secrets, change, str(tmp_path)):
+        password = (secrets / "redis-password").read_text().strip()
+        with Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0), password=password) as redis:
+            wait_blocking(lambda: _answers(redis), "the server to answer", 20.0)
+            assert redis.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert redis.config_get("appendonly") == {"appendonly": "yes"}
+        with Redis(port=port, protocol=2) as stranger, pytest.raises(RedisError, match="Authentication required"):
+            stranger.ping()
+
+
+def _answers(redis: Redis) -> bool:
+    try:
+        return bool(redis.ping())
+    except RedisError:
+        return False
+
+
+def test_the_application_of_the_compose_file_starts(secrets: Path, tmp_path: Path) -> None:
+    """With the secret in its file, the sample listens."""
+    sample = str(ROOT / "docs" / "samples" / "receiver.py")
+    change = {"/app/receiver.py 8080": f"{sample} 0", "exec python": f"exec {sys.executable}"}
+    with service("app", tmp_path, secrets, change) as said:
+        wait_blocking(lambda: "listening on port" in said.read_text(), "the receiver to listen", 20.0)
+
+
+def test_the_page_says_what_is_there() -> None:
+    """Its commands and options are the program's, its services the compose file's, its numbers the image's."""
+    container = (ROOT / "Dockerfile").read_text()
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert set(re.findall(r"runbridge:(\d[\d.]*)", PAGE)) == {version}
+    assert f'version="{version}"' in container
+    assert {each["image"] for each in COMPOSE["services"].values() if "build" in each} == {f"runbridge:{version}"}
+    for number in ("65532:65532", "8380", "/etc/runbridge/bridge.toml", "/var/lib/runbridge"):
+        assert number in container
+        assert number in PAGE
+    for command in re.findall(r"(?<=[`R ])runbridge ([a-z][^`\n]*)", PAGE.replace("`runbridge`", "")):
+        name, *arguments = shlex.split(command)
+        found = get_group(app).commands[name]
+        options = {option for parameter in found.params for option in parameter.opts}
+        assert {argument.partition("=")[0] for argument in arguments if argument[0] == "-"} <= options, command
+    commands = re.findall(r"docker compose -f (\S+) (?:up|logs|exec|kill|restart)(.*?)[`\n]", PAGE)
+    assert {file for file, _ in commands} == {"config/compose.yaml"}
+    assert {words.split()[-1] for _, words in commands if "runbridge" not in words and "up" not in words} >= {"app"}

@@ -81,7 +81,7 @@ async def test_the_log_and_the_streams_may_share_a_server(there: RedisServer, pr
     async with running_log(there.url, prefix) as running, fanning(there.url, there.url, prefix) as life:
         await wait_until(lambda: group(there, prefix), "it follows")
         life.listeners.clear()
-        running.log._listeners.append(life.loop._woken.set)
+        running.log._listeners[NAME] = [life.loop._woken.set]
         writer = await running.log.open("s", RESOURCE)
         seconds = []
         for number in range(20):

@@ -1,7 +1,6 @@
 """Holds the OpenAPI document to its own schema, to the routes there are, and the running bridge to the document."""
 
 import asyncio
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from bridge.settings.specs_schema import specs_schema
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 SEED = "20261122"
-EXAMPLES = "8"
+EXAMPLES = "6"
 ENDLESS = ("/v1/live", "/v1/events")
 """What never ends, and has tests of its own."""
 
@@ -59,8 +58,6 @@ def test_specs_are_told_by_what_tells_them_apart() -> None:
     schemas = specs_schema()
     for section in ("sources", "destinations"):
         jsonschema.Draft202012Validator.check_schema(schemas[section])
-        text = json.dumps(schemas[section])
-        assert "_file" not in text.replace("secret_files", "").replace("key_file", "") or section == "destinations"
         for model in schemas[section]["$defs"].values():
             assert not [key for key in model["properties"] if key.endswith(("_file", "_files"))]
     webhook = schemas["destinations"]["$defs"]["WebhookDestination"]["properties"]
@@ -70,7 +67,7 @@ def test_specs_are_told_by_what_tells_them_apart() -> None:
 @pytest.mark.parametrize(
     ("section", "spec"),
     [
-        ("sources", {"kind": "sse", "url": "https://u.example", "idle_timeout": "20s", "recheck": 5, "name": "x"}),
+        ("sources", {"kind": "sse", "url": "https://u.example", "idle_timeout": "20s", "recheck": 5}),
         ("sources", {"account": "b", "kind": "bctrl.run-events.stream", "run": "r", "max_event_bytes": "8MiB"}),
         ("sources", {"account": "b", "kind": "bctrl.operation.wait", "operation": "o", "wait_timeout": "20s"}),
         ("destinations", {"url": "redis://r.example", "stream": "runs:{subject}", "max_entries": 0, "password": "p"}),
@@ -85,8 +82,6 @@ def test_the_schemas_allow_what_can_be_added(section: Any, spec: dict[str, Any])
     """Each form that a value may have in the file is in the schema; what no rule knows is refused by both."""
     schema = specs_schema()[section]
     around = {"accounts": {"b": {"provider": "bctrl", "api_key": "k"}}, "instance": "x"}
-    if "name" in spec:
-        del spec["name"]
     jsonschema.validate(spec, schema)
     added(section, "x", spec, around)
     with pytest.raises(jsonschema.ValidationError):
@@ -108,6 +103,7 @@ async def test_the_running_bridge_does_what_the_document_says(daemon: Callable[.
         code, said = await _schemathesis(f"http://127.0.0.1:{port}/v1/openapi.json", tmp_path)
         assert code == 0, said
         assert one.lines("worker.restarted") == []
+        await _cancel_replays(session)
 
 
 async def _answers(session: aiohttp.ClientSession) -> bool:
@@ -116,6 +112,18 @@ async def _answers(session: aiohttp.ClientSession) -> bool:
             return response.status == 200
     except aiohttp.ClientError:
         return False
+
+
+async def _cancel_replays(session: aiohttp.ClientSession) -> None:
+    """End those that were asked for: what they keep in Redis goes with them."""
+    async with session.get("/v1/destinations") as response:
+        names = [each["id"] for each in (await response.json())["destinations"]]
+    for name in names:
+        async with session.get(f"/v1/destinations/{name}/replays") as response:
+            replays = (await response.json())["replays"]
+        for replay in replays:
+            async with session.delete(f"/v1/destinations/{name}/replays/{replay['id']}") as response:
+                assert response.status in (204, 404)
 
 
 async def _schemathesis(url: str, directory: Path) -> tuple[int | None, str]:

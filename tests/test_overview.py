@@ -1,24 +1,21 @@
-"""The overview agrees with what Redis has, whatever server that is, and is made of configuration, look and process."""
+"""A look at the log agrees with what Redis' own commands say, whatever server that is."""
 
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from running_log import batch, running_log, script_calls, store
+from running_log import Upstream, batch, event, reading, running_log, script_calls, store
 from servers import RedisServer
 
 from bridge import facts
 from bridge.delivery.health import Standing
 from bridge.errors import LogUnavailable
 from bridge.event import Batch, Parked, State
-from bridge.live import Live
-from bridge.overview import DestinationView, Overview, SourceView
-from bridge.redis_log import Keys, Look, Overviews, Server, partition_of
-from bridge.redis_log.overview import DestinationLook, PartitionLook, SourceLook
-from bridge.views import Listed, Rates, Views
-
-NOTHING = DestinationLook(Standing(), None, ("",), 0, 0, 0, None, 0, None)
+from bridge.redis_log import Keys, Overviews, Server, partition_of
+from bridge.redis_log.commit import lag_of
+from bridge.redis_log.overview import DestinationLook, Look, PartitionLook, SourceLook
 
 
 @pytest.fixture
@@ -150,8 +147,6 @@ async def test_what_is_gone_is_seen_by_its_dead_letters(valkey: RedisServer, pre
     await overviews.close()
     assert list(look.destinations) == ["crm", "old"]
     assert (look.destinations["old"].dead, look.destinations["old"].lag) == (1, 1)
-    view = overview(look, destinations=[Listed(id="crm", kind="webhook")]).destinations
-    assert [(one.id, one.kind, one.dead) for one in view] == [("crm", "webhook", 1), ("old", "gone", 1)]
 
 
 async def test_recent_looks_are_shared(valkey: RedisServer, prefix: str) -> None:
@@ -187,124 +182,52 @@ async def test_a_look_at_thousands_is_quick(valkey: RedisServer, prefix: str) ->
     assert min(costs) < 0.15
 
 
+async def test_a_look_is_of_one_moment(valkey: RedisServer, prefix: str) -> None:
+    """While events flow, what the sources have numbered is what the log has, in every look."""
+    overviews = Overviews(Server(valkey.url), [Keys(prefix, 0)])
+    names = [f"s{number}" for number in range(5)]
+    upstreams = [Upstream(name) for name in names]
+    looks: list[Look] = []
+    async with running_log(valkey.url, prefix) as running, reading(running, *upstreams):
+        while not looks or looks[-1].log[0].added < 2000:
+            for upstream in upstreams:
+                upstream.grow(7 if upstream.length < 400 else 0)
+            looks.append(await overviews.look(names, []))
+    await overviews.close()
+    for one in looks:
+        assert sum(source.sequence for source in one.sources.values()) == one.log[0].entries
+    assert len({one.log[0].entries for one in looks}) > 5
+
+
+@pytest.mark.parametrize(
+    ("time", "lag"),
+    [
+        ("2026-11-21T12:00:00.000Z", 5.0), ("2026-11-21T14:00:00.5+02:00", 4.5),
+        (datetime(2026, 11, 21, 12, tzinfo=UTC), 5.0), ("2026-11-21T12:00:09Z", 0.0),
+        ("2026-11-21T12:00:00", None), ("yesterday", None),
+    ],
+)  # fmt: skip
+def test_the_lag_is_from_the_events_own_time_to_its_receipt(time: str | datetime, lag: float | None) -> None:
+    """In any form; at least 0, because the clocks are two; not known where that time can't be read."""
+    assert lag_of((time, datetime(2026, 11, 21, 12, 0, 5, tzinfo=UTC))) == lag
+
+
+async def test_a_commit_tells_its_bytes_and_the_newest_events_lag(valkey: RedisServer, prefix: str) -> None:
+    """Bytes as stored, parked records among them; the lag of the last new event, not of one that came twice."""
+    young = event("e2")
+    young.time = datetime.now(UTC) - timedelta(seconds=60)
+    async with running_log(valkey.url, prefix) as running:
+        writer = await running.log.open("s", "r")
+        await store(writer, Batch([event("e1"), young, Parked("no JSON", b"{12345"), event("e1")]), batch("e1"))
+        await store(writer, Batch([Parked("no JSON", b"{")]))
+        first, last = running.of(facts.BatchStored)
+    stored = [fields["event"] for _, fields in valkey.call("XRANGE", Keys(prefix, 0).events, "-", "+")]
+    assert (first.size, last.size) == (sum(len(one) for one in stored) + 6, 1)
+    assert first.lag == pytest.approx(60, abs=5)
+    assert last.lag is None
+
+
 async def test_a_look_at_a_redis_that_is_away() -> None:
     """It is said with Redis' word for it, not shown as nothing."""
     with pytest.raises(LogUnavailable, match="CONNECTION"):
         await Overviews(Server("redis://127.0.0.1:1"), [Keys("p", 0)]).look(["s"], [])
-
-
-# -- what is made of it
-
-
-def look(at: float = 100.0, *, added: int = 0, sequence: int = 0, lag: int | None = 0, **keys: Any) -> Look:
-    """At the source `s` and the destination `d`."""
-    destination = DestinationLook(**{
-        "standing": Standing(), "since": None, "positions": ("1-1",), "lag": lag, "in_flight": 0, "lanes": 0,
-        "next_due": None, "dead": 0, "oldest": None, **keys,
-    })  # fmt: skip
-    stored = SourceLook(sequence, "c", "failed", "401", "2026-11-22T08:00:00.000Z")
-    return Look((PartitionLook(added, added, f"{added}-0", 0),), {"s": stored}, {"d": destination}, at)
-
-
-def overview(seen: Look, live: Live | None = None, rates: Rates | None = None, **kinds: list[Listed]) -> Overview:
-    """Made of one look, by default at a source and a destination that are nothing special."""
-    listed = {"sources": [], "destinations": [], **kinds}
-    return Views("redis://there", rates or Rates(), live).overview(
-        listed["sources"], listed["destinations"], seen, bridge=None, time="now", now=seen.at
-    )
-
-
-def source(live: Live | None, **keys: Any) -> SourceView:
-    """The view of `s`, defined with these keys."""
-    (view,) = overview(look(), live, sources=[Listed(id="s", kind="sse", **keys)], destinations=[DEFINED]).sources
-    return view
-
-
-def destination(live: Live | None, standing: Standing = NOTHING.standing, **keys: Any) -> DestinationView:
-    """The view of `d`, defined with these keys."""
-    seen = look(standing=standing, since=5.0)
-    (view,) = overview(seen, live, destinations=[Listed(id="d", kind="webhook", **keys)]).destinations
-    return view
-
-
-DEFINED = Listed(id="d", kind="webhook")
-
-
-def heard(*seen: facts.Fact, clock: float = 99.0) -> Live:
-    """A process that these befell."""
-    found = Live(lambda: clock)
-    for fact in seen:
-        found(fact)
-    return found
-
-
-FENCED = heard(facts.SourceFenced("s", "two:1"), facts.DestinationFenced("d", "two:1"))
-
-
-@pytest.mark.parametrize(
-    ("live", "keys", "state", "reason"),
-    [
-        (None, {}, "failed", "401"),
-        (Live(), {}, "connecting", ""),
-        (FENCED, {}, "fenced", "two:1 reads it now"),
-        (FENCED, {"paused": True}, "paused", ""),
-        (FENCED, {"paused": True, "unusable": "no such account"}, "unusable", "no such account"),
-        (None, {"paused": True}, "paused", ""),
-    ],
-)  # fmt: skip
-def test_the_state_of_a_source(live: Live | None, keys: dict[str, Any], state: str, reason: str) -> None:
-    """What can't run or is paused comes before what goes on; without a bridge it is what is stored."""
-    view = source(live, **keys)
-    assert (view.state, view.reason) == (state, reason)
-
-
-@pytest.mark.parametrize(
-    ("live", "keys", "state", "reason", "since"),
-    [
-        (None, {}, "probing", "answered 503", 5.0),
-        (Live(), {}, "probing", "answered 503", 5.0),
-        (FENCED, {}, "fenced", "two:1 delivers to it now", None),
-        (FENCED, {"paused": True}, "paused", "", None),
-        (FENCED, {"paused": True, "unusable": "no secret"}, "unusable", "no secret", None),
-    ],
-)  # fmt: skip
-def test_the_state_of_a_destination(
-    live: Live | None, keys: dict[str, Any], state: str, reason: str, since: float | None
-) -> None:
-    """As for sources; what is stored is its standing."""
-    view = destination(live, Standing("probing", 1.0, 1.0, 0, "answered 503"), **keys)
-    assert (view.state, view.reason, view.since_seconds) == (state, reason, since)
-
-
-def test_a_view_has_what_redis_and_the_process_know() -> None:
-    """Counts since the start beside those of Redis; ages are as of now."""
-    live = heard(
-        facts.SourceConnected("s", "c"), facts.BatchStored("s", 5, 2, 3, 0.002, 900, 0.25),
-        facts.AttemptMade("d", "e", 1, "delivered", 200, 0.1, ""),
-        facts.AttemptMade("d", "f", 1, "failed", 500, 0.1, ""),
-    )  # fmt: skip
-    view = source(live, account="bctrl", resource="https://api.example/runs/1", defined="added")
-    assert view == SourceView(
-        id="s", kind="sse", account="bctrl", resource="https://api.example/runs/1", defined="added",
-        state="connected", cursor="c", time="2026-11-22T08:00:00.000Z", last_event_age_seconds=1.0, lag_seconds=0.25,
-        events=5, bytes=900, parked=2, duplicates=3,
-    )  # fmt: skip
-    seen = look(lag=4, in_flight=3, lanes=2, dead=1, oldest=9.0, next_due=-1.0)
-    (there,) = overview(seen, live, destinations=[Listed(id="d", kind="stream", url="redis://x")]).destinations
-    assert there == DestinationView(
-        id="d", kind="stream", url="redis://x", state="active", behind=4, in_flight=3, waiting=2, dead=1,
-        oldest_seconds=9.0, next_due_seconds=-1.0, delivered=1, attempts=2,
-    )  # fmt: skip
-
-
-def test_rates_are_taken_over_the_last_ten_seconds() -> None:
-    """None of a single look, nor of two within a second; nothing of what is older; a log put back grows by nothing."""
-    rates, found = Rates(), []
-    for at, added in ((0.0, 0), (0.5, 50), (1.0, 100), (2.0, 300), (30.0, 900), (35.0, 1400), (36.0, 200)):
-        seen = look(at, added=added, sequence=2 * added, lag=added // 2)
-        found.append(
-            overview(seen, rates=rates, sources=[Listed(id="s", kind="sse")], destinations=[DEFINED])
-        )  # fmt: skip
-    assert [one.log[0].rate for one in found] == [0, 0, 100, 150, 0, 100, 0]
-    assert [one.sources[0].rate for one in found] == [0, 0, 200, 300, 0, 200, 0]
-    assert [one.destinations[0].rate for one in found] == [0, 0, 50, 75, 0, 50, 0]

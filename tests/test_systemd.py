@@ -114,6 +114,20 @@ def test_the_credentials_it_shows_can_be_used(name: str, tmp_path: Path) -> None
     assert settings.instance == "h-one" or "@" not in name
 
 
+def test_the_page_says_what_the_units_do() -> None:
+    """The lines for a drop-in are the unit's own, and every file that the commands take from here is there."""
+    page = (ROOT / "docs" / "systemd.md").read_text()
+    shown = with_credentials(text_of("runbridge.service")).splitlines()
+    lines = "".join(re.findall(r"```ini\n(.*?)```", page, re.DOTALL)).splitlines()
+    lines += re.findall(r"`(Environment=.*?)`", page)
+    assert [line for line in lines if line not in shown] == []
+    assert len(lines) == 3
+    assert "runbridge-%i" in service(text_of("runbridge@.service"))["StateDirectory"]
+    sources = re.findall(r" ((?:systemd|config)/\S+)", "".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL)))
+    assert len(sources) == 3
+    assert all((ROOT / name).is_file() for name in sources)
+
+
 if shutil.which("systemd-analyze"):  # a test of the machines that have it; .ci/run installs it
 
     @pytest.mark.parametrize("judgement", [["verify", "--man=no"], ["security", "--offline=true", "--threshold=12"]])

@@ -48,7 +48,7 @@ def accept(reply: list[Any]) -> list[Any]:
     return rest
 
 
-def _lag(newest: tuple[str | datetime, datetime] | None) -> float | None:
+def lag_of(newest: tuple[str | datetime, datetime] | None) -> float | None:
     """Seconds from an event's own time to its receipt; at least 0, because the clocks are two."""
     if newest is None:
         return None
@@ -238,7 +238,7 @@ class Committer:
         parked, duplicates = len(batch.parked) // 4, writer.duplicates
         writer.duplicates = 0
         stored = len(batch.events) // 4
-        self._observe(BatchStored(writer.source, stored, parked, duplicates, seconds, batch.size, _lag(batch.newest)))
+        self._observe(BatchStored(writer.source, stored, parked, duplicates, seconds, batch.size, lag_of(batch.newest)))
 
     async def _replicated(self, writer: Writer) -> None:
         # WAIT covers what this connection wrote, and a batch sent again may have been written by the one before it
