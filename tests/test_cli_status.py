@@ -114,6 +114,15 @@ def test_hundreds_of_sources_stay_on_one_screen() -> None:
         assert len(low.sentences) + len(low.columns) <= height
 
 
+def test_ids_leave_room_for_the_numbers() -> None:
+    """On 80 columns a long id is cut, so that the count of dead letters is seen; elsewhere it is whole."""
+    name = "a-destination-with-a-long-name"
+    found = overview(destinations=[DestinationView(id=name, kind="webhook", state="disabled", dead=12345)])
+    row = text(block(found, width=80).columns)[-1]
+    assert (row.split()[0], row[:80].endswith("12,345")) == ("a-destination-with-…", True), row
+    assert text(block(found).columns)[-1].startswith(name)
+
+
 def run(path: Path, *arguments: str) -> Result:
     """`runbridge status` in this process; an exception of ours would be a stack trace."""
     found = CliRunner().invoke(app, ["status", *arguments, "--config", str(path)])

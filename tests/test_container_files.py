@@ -228,11 +228,15 @@ def test_the_log_of_the_compose_file_wants_its_password(secrets: Path, tmp_path:
     change = {"/data": f"{tmp_path} --port {port} --bind 127.0.0.1"}
     with service("log", tmp_path, secrets, change, str(tmp_path)):
         password = (secrets / "redis-password").read_text().strip()
-        with Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0), password=password) as redis:
+        once = Retry(NoBackoff(), 0)
+        with Redis(port=port, protocol=2, retry=once, password=password) as redis:
             wait_blocking(lambda: _answers(redis), "the server to answer", 20.0)
             assert redis.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
             assert redis.config_get("appendonly") == {"appendonly": "yes"}
-        with Redis(port=port, protocol=2) as stranger, pytest.raises(RedisError, match="Authentication required"):
+        with (
+            Redis(port=port, protocol=2, retry=once) as stranger,
+            pytest.raises(RedisError, match="Authentication required"),
+        ):
             stranger.ping()
 
 

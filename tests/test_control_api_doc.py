@@ -5,10 +5,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import aiohttp
+from asking import running
 from daemon import Daemon, stream_source
 from servers import free_port
-from waiting import wait_until
 
 DOCUMENT = Path(__file__).parents[1] / "docs/control-api.md"
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -40,20 +39,9 @@ async def answered(command: str) -> int:
 async def test_every_request_shown_is_answered_so(daemon: Callable[..., Daemon]) -> None:
     """From top to bottom, on a bridge with one account: what one adds another changes."""
     port = free_port()
-    async with (
-        daemon(stream_source("file"), BRIDGE_HTTP__LISTEN=f"127.0.0.1:{port}"),
-        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
-    ):
-        await wait_until(lambda: _answers(session), "the bridge")
+    one = daemon(stream_source("file"), BRIDGE_HTTP__LISTEN=f"127.0.0.1:{port}")
+    async with running(one, port):
         for command, status in shown():
             found = await answered(command.replace("127.0.0.1:8380", f"127.0.0.1:{port}"))
             expected = (200, 503) if "/readyz" in command else (status,)  # its upstream has no script for these runs
             assert found in expected, command
-
-
-async def _answers(session: aiohttp.ClientSession) -> bool:
-    try:
-        async with session.get("/livez") as response:
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False

@@ -30,8 +30,10 @@ class Stored:
     ) -> None:
         """A dead letter of `d`."""
         event = json.dumps({"id": f"e-{id_}", "data": 1.0})
-        self._add(Keys(self._prefix, partition).dead("d"), id_, id=f"e-{id_}", type=type_, subject=subject, event=event,
-                  entry="7-7", attempts=3, last_status=status or "", last_error="500", time="2026-11-21T12:00:00.000Z")  # fmt: skip
+        self._add(
+            Keys(self._prefix, partition).dead("d"), id_, id=f"e-{id_}", type=type_, subject=subject, event=event,
+            entry="7-7", attempts=3, last_status=status or "", last_error="500", time="2026-11-21T12:00:00.000Z",
+        )  # fmt: skip
 
     def parked(self, id_: str, raw: bytes, *, partition: int = 0) -> None:
         """A record that could not be read."""
@@ -49,18 +51,25 @@ class Stored:
 
     async def letters(self, query: str = "") -> list[str]:
         """The ids of all pages of letters, in their order."""
+        return await self._pages(f"/v1/destinations/d/dead?{query}", "letters")
+
+    async def records(self, limit: int) -> list[str]:
+        """The ids of all pages of parked records, in their order."""
+        return await self._pages(f"/v1/parked?limit={limit}", "records")
+
+    async def _pages(self, path: str, name: str) -> list[str]:
         found: list[str] = []
         after = ""
         while True:
-            status, page = await self.ask("GET", f"/v1/destinations/d/dead?{query}{after}")
+            status, page = await self.ask("GET", path + after)
             assert status == 200, page
-            found += [each["id"] for each in page["letters"]]
+            found += [each["id"] for each in page[name]]
             if page["next"] is None:
                 return found
             after = f"&after={page['next']}"
 
     def _add(self, key: str, id_: str, **fields: Any) -> None:
-        self._server.client().xadd(key, fields, id=id_)
+        self._server.call("XADD", key, id_, *(part for pair in fields.items() for part in pair))
 
 
 @pytest.fixture
@@ -188,12 +197,8 @@ async def test_parked_records_are_shown(stored: Stored) -> None:
     stored.parked("2-0", b"\xff\x00")
     stored.parked("1-0", b"x", partition=1)
     for limit in (1, 2, 50):
-        found, after = list[str](), ""
-        while after is not None:
-            page = (await stored.ask("GET", f"/v1/parked?limit={limit}{after and '&after=' + after}"))[1]
-            found += [each["id"] for each in page["records"]]
-            after = page["next"]
-        assert (found, page["total"]) == (["0-2-0", "0-1-0", "1-1-0"], 3)
+        assert await stored.records(limit) == ["0-2-0", "0-1-0", "1-1-0"]
+    assert (await stored.ask("GET", "/v1/parked"))[1]["total"] == 3
     status, text = await stored.ask("GET", "/v1/parked/0-1-0")
     assert (status, text["raw"], text["raw_base64"], text["source"], text["size"]) == (200, "{odd", None, "src", 4)
     raw = (await stored.ask("GET", "/v1/parked/0-2-0"))[1]

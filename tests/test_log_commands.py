@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import re
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -162,6 +165,40 @@ async def test_no_more_than_so_many_wait(stage: Stage) -> None:
             await asked.ask(commands.PauseSource("s"), 10)
     assert found.value.kind == "unavailable"
     assert stage.server.call("XLEN", stage.keys.commands) == MOST
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "commands.md").read_text()
+ACCOUNT = '[accounts.bctrl]\nprovider = "bctrl"\napi_key = "k"\nbase_url = "http://127.0.0.1:1"\n'
+
+
+async def test_what_the_page_shows(stage: Stage) -> None:
+    """The command of docs/commands.md, as it stands there, gets the answers that stand there."""
+    (line,) = re.findall(r"```sh\n(.*)\n```", PAGE)
+    program, *command = [part.replace("bridge:", f"{stage.prefix}:") for part in shlex.split(line)]
+    assert program == "redis-cli"
+    shown = [json.loads(text) for text in re.findall(r"```json\n(.*)\n```", PAGE)]
+    wrong = [part.replace(', "run": "0b0c4d1e"', "") for part in command]
+    found = []
+    async with stage.bridge(ACCOUNT):
+        for each in (command, [part.replace("checkout", "other") for part in wrong], command):
+            stage.server.call(*each)
+            await wait_until(lambda: not stage.server.call("XLEN", stage.keys.commands), "it is done")
+        for _, fields in stage.server.call("XRANGE", stage.keys.events, "-", "+"):
+            if fields["subject"] == "order-17":
+                event = json.loads(fields["event"].replace("'other'", "'checkout'"))
+                found.append({name: event[name] for name in ("type", "subject", "data")})
+    assert found[:2] == shown
+    assert (found[2]["type"], found[2]["data"]["changed"]) == (DONE, False)
+
+
+def test_the_page_names_every_command() -> None:
+    """With its arguments."""
+    rows = re.findall(r"^\| (`[a-z.`, ]+`) \| (`[a-z`, ]+`) \|", PAGE, re.MULTILINE)
+    told = {
+        name: set(re.findall(r"[a-z]+", arguments)) for names, arguments in rows for name in names[1:-1].split("`, `")
+    }
+    fields = {kind.__struct_config__.tag: set(kind.__struct_fields__) for kind in get_args(Command)}
+    assert told == fields
 
 
 async def test_redis_away() -> None:

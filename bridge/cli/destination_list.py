@@ -30,9 +30,7 @@ def show(settings: "Settings", *, as_json: bool) -> None:
                 print(json.dumps(_object(view, positions)))
         elif found:
             terminal = Terminal()
-            headings, *lines = table(_HEADINGS, [_row(view) for view, _ in found], right=_NUMBERS)
-            terminal.line(*headings)
-            for line in lines:
+            for line in table(_HEADINGS, [_row(view) for view, _ in found], right=_NUMBERS):
                 terminal.row(*line)
         elif found is not None:
             print("no destinations are defined", file=sys.stderr)

@@ -35,6 +35,11 @@ class Screen:
         """Lines of the terminal at the moment."""
         return self._console.height
 
+    @property
+    def width(self) -> int:
+        """Its columns."""
+        return self._console.width
+
     def __enter__(self) -> Self:
         self._live.__enter__()
         with contextlib.suppress(termios.error, OSError, ValueError):  # no terminal to type at: Ctrl-C alone ends it

@@ -28,6 +28,7 @@ Section = Literal["sources", "destinations"]
 View = SourceView | DestinationView
 
 _bare = re.compile(r"[A-Za-z0-9_-]+").fullmatch
+_LABELS = {"in_flight": "taken up", "time": "stored"}
 _SPANS = frozenset({"since_seconds", "last_event_age_seconds", "lag_seconds", "oldest_seconds", "next_due_seconds"})
 
 
@@ -112,7 +113,8 @@ def _print(section: Section, view: View, definition: "Definition | None") -> Non
     for name, value in msgspec.structs.asdict(view).items():
         if value not in (None, "", 0) or name == "state":
             text = span(value) if name in _SPANS else f"{value:,}" if isinstance(value, int) else str(value)
-            terminal.line((f"{name.removesuffix('_seconds').replace('_', ' '):15} ", "dim"), (printable(text), ""))
+            label = _LABELS.get(name) or name.removesuffix("_seconds").replace("_", " ")
+            terminal.line((f"{label:15} ", "dim"), (printable(text), ""))
     if definition is None:
         return
     where = " (the file's is in use; another one was added while running)" if definition.shadowed else ""

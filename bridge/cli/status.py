@@ -92,7 +92,7 @@ async def _redraw(looks: "Looks", look: "Look") -> None:
     with Screen() as screen:
         over = False
         while not over:
-            found = block(look.overview, look.unanswered, height=screen.height)
+            found = block(look.overview, look.unanswered, height=screen.height, width=screen.width)
             over = await screen.show(found.sentences, found.columns, EVERY)
             look = await _again(looks, look)
 
@@ -115,7 +115,8 @@ def _print(look: "Look", *, as_json: bool) -> None:
             print(f"runbridge status: {look.unanswered}; this is what Redis has", file=sys.stderr)
         print(msgspec.json.encode(look.overview).decode(), flush=True)
         return
-    terminal, found = Terminal(), block(look.overview, look.unanswered)
+    terminal = Terminal()
+    found = block(look.overview, look.unanswered, width=terminal.width)
     for line in found.sentences:
         terminal.line(*line)
     for line in found.columns:

@@ -31,6 +31,10 @@ _SOURCE = ("SOURCE", "STATE", "RATE/s", "LAG", "LAST", "WHY")
 _DESTINATION = ("DESTINATION", "STATE", "RATE/s", "BEHIND", "TAKEN UP", "WAITING", "OLDEST", "DEAD", "WHY")
 _NUMBERS = frozenset({"RATE/s", "LAG", "LAST", "BEHIND", "TAKEN UP", "WAITING", "OLDEST", "DEAD"})
 
+_BESIDE = 60
+"""Characters of a destination's row beside its id and the reason; a source's are fewer."""
+_SHORTEST = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Concern:
@@ -88,8 +92,13 @@ class Block:
     columns: list[Line]
 
 
-def block(overview: Overview, unanswered: str = "", *, height: int | None = None) -> Block:
-    """The whole of it: at most ROWS sources and ROWS destinations, or as many as go into so many lines."""
+def block(
+    overview: Overview, unanswered: str = "", *, height: int | None = None, width: int | None = None
+) -> Block:  # fmt: skip
+    """The whole of it: at most ROWS sources and ROWS destinations, or as many as go into so many lines.
+
+    Where there is a `width`, ids are cut so that the numbers beside them are seen.
+    """
     sentences = [*_head(overview, unanswered), *_attention(concerns(overview, unanswered))]
     sources, destinations = ordered(overview.sources), ordered(overview.destinations)
     most = left = ROWS
@@ -100,8 +109,8 @@ def block(overview: Overview, unanswered: str = "", *, height: int | None = None
     return Block(
         sentences,
         [
-            *_section("sources", source_table(sources[:most], overview.time), sources[most:]),
-            *_section("destinations", destination_table(destinations[:left]), destinations[left:]),
+            *_section("sources", source_table(sources[:most], overview.time, width=width), sources[most:]),
+            *_section("destinations", destination_table(destinations[:left], width=width), destinations[left:]),
         ],
     )
 
@@ -111,7 +120,9 @@ def ordered(views: Sequence[View]) -> list[View]:
     return sorted(views, key=lambda view: _ORDER.index(view.state) if view.state in _ORDER else 0)
 
 
-def source_table(sources: Sequence[SourceView], time: str, *, whole: bool = False) -> list[Line]:
+def source_table(
+    sources: Sequence[SourceView], time: str, *, whole: bool = False, width: int | None = None
+) -> list[Line]:  # fmt: skip
     """Sources in columns; `whole` shows what they are, too. `time` is now, RFC 3339."""
     headings = (*_SOURCE[:-1], "KIND", "DEFINED", "WHY") if whole else _SOURCE
     rows = []
@@ -119,7 +130,7 @@ def source_table(sources: Sequence[SourceView], time: str, *, whole: bool = Fals
         last = source.last_event_age_seconds
         last = age(time, source.time) if last is None and source.sequence else last
         row: list[Part] = [
-            (printable(source.id), "bold"), (source.state, COLOURS.get(source.state, "")), (rate(source.rate), ""),
+            (_id(source.id, width), "bold"), (source.state, COLOURS.get(source.state, "")), (rate(source.rate), ""),
             (short_span(source.lag_seconds), ""), ("-" if last is None else span(last), ""),
         ]  # fmt: skip
         row += [(source.kind, "dim"), (source.defined, "dim")] if whole else []
@@ -127,11 +138,11 @@ def source_table(sources: Sequence[SourceView], time: str, *, whole: bool = Fals
     return table(headings, rows, right=_NUMBERS)
 
 
-def destination_table(destinations: Sequence[DestinationView]) -> list[Line]:
+def destination_table(destinations: Sequence[DestinationView], *, width: int | None = None) -> list[Line]:
     """Destinations in columns."""
     rows: list[list[Part]] = [
         [
-            (printable(view.id), "bold"), (view.state, COLOURS.get(view.state, "")), (rate(view.rate), ""),
+            (_id(view.id, width), "bold"), (view.state, COLOURS.get(view.state, "")), (rate(view.rate), ""),
             ("?" if view.behind is None else f"{view.behind:,}", ""), (f"{view.in_flight:,}", ""),
             (f"{view.waiting:,}", ""), (short_span(view.oldest_seconds), ""),
             (f"{view.dead:,}", "red" if view.dead else ""), (printable(view.reason), "dim"),
@@ -139,6 +150,11 @@ def destination_table(destinations: Sequence[DestinationView]) -> list[Line]:
         for view in destinations
     ]  # fmt: skip
     return table(_DESTINATION, rows, right=_NUMBERS)
+
+
+def _id(id_: str, width: int | None) -> str:
+    most = len(id_) if width is None else max(_SHORTEST, width - _BESIDE)
+    return printable(id_ if len(id_) <= most else id_[: most - 1] + "…")
 
 
 def age(now: str, time: str) -> float | None:

@@ -21,6 +21,11 @@ class Terminal:
             sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         self._console = Console(highlight=False)
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal at the moment; None where it is none, and lines are as long as they are."""
+        return self._console.width if self._console.is_terminal else None
+
     def row(self, *parts: Part) -> None:
         """One line, which a terminal cuts to its width; it may wait in a buffer until `flush`."""
         self._print(parts, whole=False)

@@ -71,7 +71,7 @@ const events = {
 };
 
 function eventRow(entry) {
-  const button = element("span", { class: "name" }, entry.type);
+  const button = element("button", { type: "button", class: "name" }, entry.type);
   const node = element(
     "tr", { class: "pointer" },
     element("td", { class: "time", title: entry.time }, clock(entryTime(entry.entry))), 
