@@ -1,9 +1,10 @@
 # The daemon on an otherwise empty root: interpreter, libraries, certificates, and the bridge with its embedded Valkey.
-# No shell, no package manager, no root; nothing is written but to /var/lib/runbridge.
+# No shell, no package manager, no root; nothing is written but to /var/lib/runbridge. 95 MB, compressed 32 MB; the same
+# on Debian's slim image, as packages and wheels come: 204 MB, compressed 69 MB.
 # Build: docker build -t runbridge .
 
-# By version and not by digest: the upgrade below brings what Debian has mended since either of them, and only a version
-# tells a reader what it is. The interpreter is this Debian's, so that its mends come by the same way.
+# By version and not by digest: the upgrade below brings what Debian has mended since, with which no digest would agree,
+# and a version tells a reader what it is. The interpreter is this Debian's, so that its mends come by the same way.
 FROM debian:12.13-slim AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008  # Debian keeps only the newest version of a package: a pinned one would soon not be there

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -44,9 +45,9 @@ def config(stage: Stage, tmp_path: Path) -> Path:
 def listen(config: Path) -> Listen:
     """Starts one; from the beginning of the log unless told."""
 
-    def start(*arguments: str) -> Command:
+    def start(*arguments: str, stdout: int | None = None) -> Command:
         start = () if "--from" in arguments else ("--from", "start")
-        return Command(config.parent, "listen", "--config", str(config), *start, *arguments)
+        return Command(config.parent, "listen", "--config", str(config), *start, *arguments, stdout=stdout)
 
     return start
 
@@ -82,7 +83,7 @@ async def test_forwards_until_it_is_ended(stage: Stage, listen: Listen) -> None:
     for hook in receiver.hooks:
         assert Webhook(secret).verify(hook.body, hook.headers)["id"] == hook.id
         assert (hook.target, hook.headers["x-who"]) == ("/hook?x=1", "me")
-    assert command.lines[0].split()[:5] == ["2026-06-25T12:00:05.000Z", "ai.bctrl.navigation", "run-0", "->", "204"]
+    assert command.lines[0].split()[:5] == ["12:00:05.000", "ai.bctrl.navigation", "run-0", "->", "204"]
     assert command.err.splitlines()[1:] == ["runbridge listen: 30 events: 30 delivered, 0 not (204: 30)"]
 
 
@@ -152,6 +153,19 @@ async def test_a_slow_receiver_slows_the_reading(stage: Stage, listen: Listen) -
             assert await command.end() == 0
         assert receiver.most_at_once == 4
         assert sorted(receiver.ids()) == [f"e{number:03d}" for number in range(300)]
+
+
+async def test_ends_when_nobody_reads(stage: Stage, listen: Listen) -> None:
+    """Once its output goes nowhere it ends by itself, without a word about that."""
+    stage.put([(f"e{number}", "run-1") for number in range(20)])
+    reading, writing = os.pipe()
+    os.close(reading)
+    async with Receiver() as receiver:
+        command = listen("-f", receiver.url, "--in-flight", "4", stdout=writing)
+        os.close(writing)
+        async with command:
+            assert await command.end() == 0
+        assert len(command.err.splitlines()) == 2, command.err
 
 
 async def test_what_is_wanted(stage: Stage, listen: Listen) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable
@@ -34,12 +35,14 @@ from bridge.cli.looks import Looks
 from bridge.cli.status_lines import ROWS, SAID, block, concerns
 from bridge.cli.table import Line
 from bridge.overview import BridgeView, DestinationView, LogView, Overview, SourceView
+from bridge.redis_log import Keys
 from bridge.settings import load
+from bridge.views import LEAST
 
 TOKEN = "0123456789abcdef0123"
 NOW = "2026-11-22T12:00:00.000Z"
 WELL = BridgeView(instance="box", version="1.2.3", uptime_seconds=7300, ready=True)
-EVENTS = 3000
+EVENTS = 2500
 
 
 def source(id_: str, state: str = "connected", reason: str = "") -> SourceView:
@@ -119,7 +122,7 @@ def test_ids_leave_room_for_the_numbers() -> None:
     name = "a-destination-with-a-long-name"
     found = overview(destinations=[DestinationView(id=name, kind="webhook", state="disabled", dead=12345)])
     row = text(block(found, width=80).columns)[-1]
-    assert (row.split()[0], row[:80].endswith("12,345")) == ("a-destination-with-…", True), row
+    assert (row.split()[0], row[:80].endswith("12,345")) == ("a-destination-wit…", True), row
     assert text(block(found).columns)[-1].startswith(name)
 
 
@@ -151,6 +154,28 @@ def test_without_a_bridge_it_shows_what_redis_has(path: Path, listen: str, code:
     assert "crm" in found.stdout
     shown = msgspec.json.decode(run(path, "--json").stdout, type=Overview)
     assert (shown.bridge, [view.id for view in shown.destinations]) == (None, ["crm"])
+
+
+def test_rates_are_known_at_the_first_call(path: Path, log: Log) -> None:
+    """Where events come, it looks twice; where none do, once, and at once."""
+    path.write_text(path.read_text() + '[http]\nlisten = ""\n')
+    keys, over = Keys(log.prefix, 0), threading.Event()
+
+    def add() -> None:
+        while not over.is_set():
+            log.server.call("XADD", keys.events, "*", "id", "e")
+
+    begun = time.monotonic()
+    assert msgspec.json.decode(run(path, "--json").stdout, type=Overview).log[0].rate == 0
+    assert time.monotonic() - begun < LEAST
+    adding = threading.Thread(target=add)
+    adding.start()
+    try:
+        wait_blocking(log.length, "an event is there")
+        assert msgspec.json.decode(run(path, "--json").stdout, type=Overview).log[0].rate > 10
+    finally:
+        over.set()
+        adding.join()
 
 
 def test_redis_away(tmp_path: Path) -> None:

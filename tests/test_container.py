@@ -1,6 +1,6 @@
 """The image is built from the checkout and run for real: as nobody, on a read-only root, without a shell, as process 1.
 
-Some 75 s, most of it Debian's packages, PyPI's and the build: once for all tests here.
+Some 75 s on an idle machine, most of it Debian's packages, PyPI's and the build: once for all tests here.
 """
 
 import asyncio
@@ -79,7 +79,10 @@ async def test_it_does_its_work_in_a_container(
 
 
 async def test_its_own_valkey_lives_in_the_volume(image: Image, tmp_path: Path, upstream: Upstream) -> None:
-    """`embedded:` below the volume: killed, it comes back and is reaped; its data outlives the container."""
+    """`embedded:` below the volume: killed, it comes back and is reaped; its data outlives the container.
+
+    Another command reads it there; and whoever is trusted on the way to an upstream is known.
+    """
     upstream.on("/news", stream(frame("e1"), then=HANG))
     text = configuration("embedded:/var/lib/runbridge/log", upstream, f"127.0.0.1:{free_port()}")
     with running(image, tmp_path, text) as container:
@@ -98,6 +101,8 @@ async def test_its_own_valkey_lives_in_the_volume(image: Image, tmp_path: Path, 
         await healthy(container, image.config["Healthcheck"]["Test"])
         code, said = await asyncio.to_thread(container.call, "runbridge", "tail", "--from=start", "--count=1", "--json")
         assert (code, json.loads(said)["event"]["id"]) == (0, "e1")
+        counted = "import ssl; print(len(ssl.create_default_context().get_ca_certs()) > 100)"
+        assert container.call("python", "-c", counted) == (0, "True\n")
 
 
 def servers(container: Container) -> list[int]:

@@ -19,7 +19,7 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]  # ships no types
 import kubernetes_validate  # type: ignore[import-untyped]  # ships no types
 import pytest
-import yaml  # type: ignore[import-untyped]  # ships no types
+import yaml
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError

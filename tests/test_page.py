@@ -81,11 +81,12 @@ def test_the_page_is_one_file_that_its_policy_fits() -> None:
 async def test_it_agrees_with_redis_while_events_flow(
     daemon: Callable[..., Daemon], upstream: Upstream, log: Log, receiver: Receiver
 ) -> None:
-    """A thousand events a second: every figure is Redis' own of that second; an event opens whole, by keyboard."""
-    upstream.on(STREAM, counting(4_000, 0.001))
+    """At up to a thousand a second each figure is Redis' own of that second; an event opens whole, by keyboard."""
+    tens = [b"".join(frame(f"e{ten}{digit}") for digit in range(10)) for ten in range(400)]
+    upstream.on(STREAM, stream(*(part for ten in tens for part in (ten, 0.01)), then=HANG))
     url = f"http://127.0.0.1:{(port := free_port())}"
     async with daemon(
-        stream_source(), destination("crm", receiver.url), BRIDGE_HTTP__LISTEN=f"127.0.0.1:{port}"
+        stream_source(), destination("crm", receiver.url, order="none"), BRIDGE_HTTP__LISTEN=f"127.0.0.1:{port}"
     ) as bridge:
         await bridge.line("source.connected")
         async with seen(url) as sight:

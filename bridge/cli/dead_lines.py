@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bridge.cli.dead_choice import milliseconds
-from bridge.cli.destinations import span
 from bridge.cli.event_line import printable
+from bridge.cli.table import span
 from bridge.cli.terminal import Columns, Terminal, type_colour
 
 if TYPE_CHECKING:

@@ -97,8 +97,8 @@ class Forwarder:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled():
-            self._failure = self._failure or task.exception()
+        failure = None if task.cancelled() else task.exception()
+        self._failure = self._failure or failure
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -162,15 +162,15 @@ class DeliveryLines:
     def __init__(self, *, body: bool) -> None:
         self._body = body
         self._terminal = Terminal()
-        self._columns = Columns(24, 32, 8)
+        self._columns = Columns(12, 32, 8)
 
     def __call__(self, delivery: Delivery) -> None:
         """One event."""
         line, columns, outcome = event_line(delivery.entry), self._columns, delivery.outcome
         status = "no answer" if outcome.status is None else str(outcome.status)
         tries = f", attempt {delivery.attempts}" if delivery.attempts > 1 else ""
-        self._terminal.row(
-            (columns(0, line.time), "dim"),
+        self._terminal.line(
+            (columns(0, _clock(line.time)), "dim"),
             (columns(1, line.type), type_colour(line.type)),
             (columns(2, line.subject), "bold"),
             (f"-> {status}", "green" if delivery.delivered else "red"),
@@ -183,6 +183,11 @@ class DeliveryLines:
             for text in _pretty(delivery.body).splitlines():
                 self._terminal.line((f"    {printable(text)}", "dim"))
         self._terminal.flush()
+
+
+def _clock(time: str) -> str:
+    """The time of day, in UTC; the whole text where it is no time. The line has to fit beside what comes of it."""
+    return time[11:23] if len(time) == 24 else time
 
 
 def delivery_json(delivery: Delivery, *, body: bool) -> None:

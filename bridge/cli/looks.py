@@ -9,14 +9,15 @@ from typing import Self
 import aiohttp
 import msgspec
 
-from bridge.clock import now, rfc3339
+from bridge.clock import now, rfc3339, unix
 from bridge.listing import listed_destination, listed_source
 from bridge.overview import Overview
 from bridge.redis_log import Definitions, Overviews
 from bridge.redis_log import Look as Stored
 from bridge.roster import Roster
 from bridge.settings import Settings
-from bridge.views import Rates, Views
+from bridge.stop import nap
+from bridge.views import LEAST, SPAN, Rates, Views
 from bridge.wiring import keys_of, server_of
 
 PATIENCE = 2.0
@@ -61,6 +62,14 @@ class Looks:
         except _Unanswered as reason:
             return Look(await self.stored(), str(reason))
         return Look(overview or await self.stored())
+
+    async def look_with_rates(self) -> Look:
+        """The same, and again a second later where something moves but no rate is known yet: it takes two looks."""
+        found = await self.look()
+        if not _moves(found.overview):
+            return found
+        await nap(LEAST * 1.1)
+        return await self.look()
 
     async def roster(self) -> Roster:
         """What is defined, in the file and in Redis. Raises LogUnavailable."""
@@ -115,6 +124,16 @@ _WHY = {401: "http.token is another one there", 404: "what listens there is no b
 
 class _Unanswered(Exception):  # a reason on its way to a Look
     """Why no bridge said how it stands."""
+
+
+def _moves(overview: Overview) -> bool:
+    """Whether something was added, or is behind, of late, and no rate says how much."""
+    rates = [log.rate for log in overview.log] + [view.rate for view in overview.destinations]
+    if any(rates):
+        return False
+    newest = max((int(log.last.partition("-")[0] or 0) for log in overview.log), default=0)
+    busy = any(view.behind and view.state == "active" for view in overview.destinations)
+    return busy or unix() - newest / 1000 < SPAN
 
 
 def _short(error: Exception) -> str:

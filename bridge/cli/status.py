@@ -66,7 +66,7 @@ async def _status(settings: "Settings", *, watch: bool, as_json: bool) -> bool:
     from bridge.cli.status_lines import concerns  # noqa: PLC0415
 
     async with Looks(settings) as looks:
-        look = await looks.look()
+        look = await (looks.look() if watch else looks.look_with_rates())
         if not watch:
             _print(look, as_json=as_json)
         elif as_json or not sys.stdout.isatty():
@@ -112,7 +112,7 @@ def _print(look: "Look", *, as_json: bool) -> None:
 
     if as_json:
         if look.unanswered:
-            print(f"runbridge status: {look.unanswered}; this is what Redis has", file=sys.stderr)
+            print(f"runbridge status: {look.unanswered}", file=sys.stderr)
         print(msgspec.json.encode(look.overview).decode(), flush=True)
         return
     terminal = Terminal()

@@ -31,7 +31,7 @@ _SOURCE = ("SOURCE", "STATE", "RATE/s", "LAG", "LAST", "WHY")
 _DESTINATION = ("DESTINATION", "STATE", "RATE/s", "BEHIND", "TAKEN UP", "WAITING", "OLDEST", "DEAD", "WHY")
 _NUMBERS = frozenset({"RATE/s", "LAG", "LAST", "BEHIND", "TAKEN UP", "WAITING", "OLDEST", "DEAD"})
 
-_BESIDE = 60
+_BESIDE = 62
 """Characters of a destination's row beside its id and the reason; a source's are fewer."""
 _SHORTEST = 12
 
@@ -168,8 +168,8 @@ def age(now: str, time: str) -> float | None:
 def _head(overview: Overview, unanswered: str) -> Iterator[Line]:
     bridge = overview.bridge
     if bridge is None:
-        why = "no bridge answers" if unanswered else "http.listen is off"
-        yield (("runbridge", "bold"), (f": {why}, so this is what Redis has", ""))
+        why = "" if unanswered else " (http.listen is off)"
+        yield (("runbridge", "bold"), (f": this is what Redis has{why}", ""))
     else:
         state = ("ready", "green") if bridge.ready else ("not ready", "red")
         up = f" {bridge.version} on {printable(bridge.instance)}, up {span(bridge.uptime_seconds)}: "

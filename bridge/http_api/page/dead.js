@@ -28,7 +28,10 @@ const dead = {
     }
     const total = destinations.reduce((sum, view) => sum + view.dead, 0);
     write(document.querySelector("#dead .count"), total ? whole.format(total) : "");
-    write(document.querySelector("#dead .tally"), having.length > listed.length ? `at ${having.length} destinations, ${MOST_GROUPS} of them listed` : "");
+    write(
+      document.querySelector("#dead .tally"),
+      having.length > listed.length ? `at ${having.length} destinations, ${MOST_GROUPS} of them listed` : "",
+    );
     shown(document.querySelector("#dead .empty"), this.groups.size === 0);
   },
 };
@@ -53,9 +56,27 @@ class DeadGroup {
     this.#destination = destination;
     const body = element("tbody");
     this.#rows = new KeyedRows(body, (letter) => this.#row(letter));
-    const head = ["Event", "Given up", "Action"].map((text, at) => element("th", { scope: "col", class: ["", "number mid", "act"][at] }, at === 2 ? element("span", { class: "unseen" }, text) : text));
-    const table = element("table", { "aria-label": `Dead letters of ${destination}` }, element("thead", {}, element("tr", {}, ...head)), body);
-    this.node = element("div", { class: "group" }, element("div", { class: "head" }, this.#title, this.#all), this.#error, table, this.#further);
+    const head = ["Event", "Given up", "Action"].map((text, at) =>
+      element(
+        "th",
+        { scope: "col", class: ["", "number mid", "act"][at] },
+        at === 2 ? element("span", { class: "unseen" }, text) : text,
+      ),
+    );
+    const table = element(
+      "table",
+      { "aria-label": `Dead letters of ${destination}` },
+      element("thead", {}, element("tr", {}, ...head)),
+      body,
+    );
+    this.node = element(
+      "div",
+      { class: "group" },
+      element("div", { class: "head" }, this.#title, this.#all),
+      this.#error,
+      table,
+      this.#further,
+    );
     this.#all.addEventListener("click", () => this.#confirm());
     this.#further.addEventListener("click", () => {
       this.#wanted = Math.min(this.#wanted + 5 * LETTERS, MOST_ROWS);
@@ -73,7 +94,7 @@ class DeadGroup {
     return `/v1/destinations/${encodeURIComponent(this.#destination)}/dead`;
   }
 
-  /** There are so many now; where that is another number the list is fetched anew. `delivered`: they can be tried again. */
+  /** There are so many now: of another number the list is fetched anew. `delivered`: they can be tried again. */
   count(number, delivered) {
     this.#delivered = delivered;
     write(this.#title, `${this.#destination}: ${plural(number, "dead letter")}`);
@@ -126,7 +147,11 @@ class DeadGroup {
     const when = element("td", { class: "number mid" });
     const button = element("button", { type: "button", class: "quiet" });
     const node = element(
-      "tr", { "data-level": "watch" }, element("th", { scope: "row" }, name, subject, why), when, element("td", { class: "act" }, button),
+      "tr",
+      { "data-level": "watch" },
+      element("th", { scope: "row" }, name, subject, why),
+      when,
+      element("td", { class: "act" }, button),
     );
     name.addEventListener("click", () => showEvent(letter.entry, letter.type, name));
     button.addEventListener("click", () => this.#retry(letter, button));
@@ -167,7 +192,8 @@ class DeadGroup {
       sheet.close();
       this.#retryAll();
     });
-    const text = `Each is sent to ${this.#destination} once more, in its subject's order. What is refused again stays here.`;
+    const once = `Each is sent to ${this.#destination} once more, in its subject's order.`;
+    const text = `${once} What is refused again stays here.`;
     sheet.open(`Retry ${number}?`, [element("p", {}, text)], [go, back]);
     go.focus();
   }
@@ -177,7 +203,8 @@ class DeadGroup {
     try {
       const { asked, retrying, more } = await call("POST", `${this.#path}/retry`, {});
       const already = retrying ? `; ${whole.format(retrying)} were being tried already` : "";
-      notice(`${plural(asked, "dead letter")} of ${this.#destination} asked for again${already}.${more ? " There are more." : ""}`);
+      const rest = more ? " There are more." : "";
+      notice(`${plural(asked, "dead letter")} of ${this.#destination} asked for again${already}.${rest}`);
     } catch (error) {
       notice(`They can't be tried again: ${error.message}.`, "bad");
     }

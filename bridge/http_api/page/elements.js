@@ -143,5 +143,9 @@ const sheet = {
 /** A list of names and values; what is null, undefined or empty is left out. */
 function definitions(pairs) {
   const found = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return element("dl", {}, ...found.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element(
+    "dl",
+    {},
+    ...found.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
 }

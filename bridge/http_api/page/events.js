@@ -57,13 +57,15 @@ const events = {
     this.rows.show(found.slice(0, MOST_LISTED), ({ entry }) => entry);
     const empty = document.querySelector("#events .empty");
     shown(empty, found.length === 0);
-    write(empty, this.kept.length ? "None of the last events has that in its type, subject or id." : "No event since this page was opened.");
+    const none = "None of the last events has that in its type, subject or id.";
+    write(empty, this.kept.length ? none : "No event since this page was opened.");
     write(byId("events-tally"), this.tally());
   },
 
   tally() {
     if (this.held.length > 0) {
-      return `${this.paused ? "Paused" : "Holding still"}, ${this.held.length === MOST_KEPT ? `${MOST_KEPT} or more` : this.held.length} newer`;
+      const newer = this.held.length === MOST_KEPT ? `${MOST_KEPT} or more` : this.held.length;
+      return `${this.paused ? "Paused" : "Holding still"}, ${newer} newer`;
     }
     if (this.paused) return "Paused";
     return this.skipped ? `A sample; ${count(this.skipped)} more passed` : "";
@@ -73,9 +75,12 @@ const events = {
 function eventRow(entry) {
   const button = element("button", { type: "button", class: "name" }, entry.type);
   const node = element(
-    "tr", { class: "pointer" },
-    element("td", { class: "time", title: entry.time }, clock(entryTime(entry.entry))), 
-    element("td", {}, button, element("p", { class: "how narrow" }, entry.subject)), element("td", { class: "mid" }, entry.subject), element("td", { class: "wide" }, entry.id),
+    "tr",
+    { class: "pointer" },
+    element("td", { class: "time", title: entry.time }, clock(entryTime(entry.entry))),
+    element("td", {}, button, element("p", { class: "how narrow" }, entry.subject)),
+    element("td", { class: "mid" }, entry.subject),
+    element("td", { class: "wide" }, entry.id),
   );
   node.addEventListener("click", () => {
     if (getSelection().isCollapsed) showEvent(entry.entry, entry.type, button);
@@ -102,10 +107,16 @@ function showWhole(title, entry, text) {
   } catch {
     title = "An entry that is no JSON"; // it is shown as it is
   }
-  const facts = definitions([
-    ["Subject", event.subject], ["Source", event.source], ["Id", event.id], ["Time", event.time && moment(event.time)],
-    ["Sequence", event.sequence], ["Entry in the log", entry],
-  ].map(([name, value]) => [name, value && String(value)]));
+  const facts = definitions(
+    [
+      ["Subject", event.subject],
+      ["Source", event.source],
+      ["Id", event.id],
+      ["Time", event.time && moment(event.time)],
+      ["Sequence", event.sequence],
+      ["Entry in the log", entry],
+    ].map(([name, value]) => [name, value && String(value)]),
+  );
   const copy = element("button", { type: "button" }, "Copy");
   copy.addEventListener("click", async () => {
     try {

@@ -33,8 +33,8 @@ async function act(section, view, button) {
 }
 
 /**
- * The parts that rows of both tables have: name, figures and what may be done; and below them state and reason, as wide as
- * the three columns that there always are.
+ * The parts that rows of both tables have: name, figures and what may be done; and below them state and reason, as wide
+ * as the three columns that there always are.
  */
 function startRow(section, cells) {
   let view;
@@ -45,8 +45,15 @@ function startRow(section, cells) {
   const svg = sign();
   const button = element("button", { type: "button", class: "quiet" });
   const node = element(
-    "tbody", {},
-    element("tr", {}, element("th", { scope: "row" }, element("div", { class: "who" }, svg, name)), ...cells, element("td", { class: "act" }, button)),
+    "tbody",
+    {},
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, element("div", { class: "who" }, svg, name)),
+      ...cells,
+      element("td", { class: "act" }, button),
+    ),
     element("tr", { class: "more" }, element("td", { colSpan: 3 }, element("p", { class: "how" }, state, about), why)),
   );
   name.addEventListener("click", () => showView(section, view));
@@ -58,7 +65,8 @@ function startRow(section, cells) {
     setSign(svg, level);
     write(name, view.id);
     write(state, stateOf(section, view)[1]);
-    write(about, aside.filter(Boolean).map((text) => ` \u00b7 ${text}`).join(""));
+    const beside = aside.filter(Boolean).map((text) => ` \u00b7 ${text}`);
+    write(about, beside.join(""));
     write(why, view.reason);
     shown(why, view.reason !== "");
     const [verb] = action(section, view) ?? [""];
@@ -93,10 +101,9 @@ function destinationRow({ id }) {
   const oldest = element("td", { class: "number wide" });
   const row = startRow("destinations", [element("td", { class: "number rate mid" }, spark, number), behind, oldest]);
   const fill = (view) => {
-    const next = clocked.until(view.next_due_seconds);
     row.fill(view, [
       view.in_flight ? `${count(view.in_flight)} in flight` : "",
-      view.waiting ? `${count(view.waiting)} waiting${next === null ? "" : next < 1 ? ", due now" : `, next in ${span(next)}`}` : "",
+      view.waiting ? `${count(view.waiting)} waiting${clocked.due(view)}` : "",
       view.dead ? plural(view.dead, "dead letter") : "",
     ]);
     write(number, rate(view.rate));
@@ -112,6 +119,11 @@ const clocked = {
   elapsed: 0,
   age: (seconds) => (seconds === null || seconds === undefined ? null : seconds + clocked.elapsed),
   until: (seconds) => (seconds === null || seconds === undefined ? null : Math.max(0, seconds - clocked.elapsed)),
+  due(view) {
+    const next = this.until(view.next_due_seconds);
+    if (next === null) return "";
+    return next < 1 ? ", due now" : `, next in ${span(next)}`;
+  },
   lag: (view) => (view.lag_seconds > 1 ? `lag ${span(view.lag_seconds)}` : ""),
 };
 
@@ -119,7 +131,11 @@ const clocked = {
 function showView(section, view) {
   const noun = capital(section.slice(0, -1));
   const [level, word] = stateOf(section, view);
-  const shared = [["State", element("span", {}, sign(level), word)], ["Why", view.reason], ["Kind", view.kind]];
+  const shared = [
+    ["State", element("span", {}, sign(level), word)],
+    ["Why", view.reason],
+    ["Kind", view.kind],
+  ];
   const end = ["Defined", view.defined === "added" ? "added while running" : "in the configuration file"];
   const own = section === "sources" ? sourceFacts(view) : destinationFacts(view);
   const acts = [];
@@ -134,23 +150,31 @@ function showView(section, view) {
 
 function sourceFacts(view) {
   return [
-    ["Account", view.account], ["Resource", view.resource], ["Cursor", view.cursor],
-    ["Numbered in Redis", whole.format(view.sequence)], ["Stored last", view.time && moment(view.time)],
-    ["Rate", rate(view.rate)], ["Lag behind the upstream", view.lag_seconds === null ? "" : span(view.lag_seconds)],
+    ["Account", view.account],
+    ["Resource", view.resource],
+    ["Cursor", view.cursor],
+    ["Numbered in Redis", whole.format(view.sequence)],
+    ["Stored last", view.time && moment(view.time)],
+    ["Rate", rate(view.rate)],
+    ["Lag behind the upstream", view.lag_seconds === null ? "" : span(view.lag_seconds)],
     ["Events since the start", `${whole.format(view.events)}, ${bytes(view.bytes)}`],
-    ["Parked", whole.format(view.parked)], ["Duplicates left out", whole.format(view.duplicates)],
+    ["Parked", whole.format(view.parked)],
+    ["Duplicates left out", whole.format(view.duplicates)],
     ["Reconnects", whole.format(view.reconnects)],
   ];
 }
 
 function destinationFacts(view) {
   return [
-    ["Address", view.url], ["In this state for", view.since_seconds === null ? "" : span(clocked.age(view.since_seconds))],
+    ["Address", view.url],
+    ["In this state for", view.since_seconds === null ? "" : span(clocked.age(view.since_seconds))],
     ["Behind", view.behind === null ? "Redis doesn't know" : plural(view.behind, "entry").replace("entrys", "entries")],
-    ["In flight", whole.format(view.in_flight)], ["Waiting subjects", whole.format(view.waiting)],
+    ["In flight", whole.format(view.in_flight)],
+    ["Waiting subjects", whole.format(view.waiting)],
     ["Oldest unsettled", view.oldest_seconds === null ? "" : `${span(clocked.age(view.oldest_seconds))} old`],
     ["Next attempt", view.next_due_seconds === null ? "" : `in ${span(clocked.until(view.next_due_seconds))}`],
-    ["Dead letters", whole.format(view.dead)], ["Rate", rate(view.rate)],
+    ["Dead letters", whole.format(view.dead)],
+    ["Rate", rate(view.rate)],
     ["Delivered since the start", `${whole.format(view.delivered)} in ${plural(view.attempts, "attempt")}`],
   ];
 }
@@ -179,8 +203,19 @@ function partitionRow({ partition }) {
 
 const partitionRows = new KeyedRows(document.querySelector("#partitions tbody"), partitionRow);
 const panels = {
-  sources: new Panel("sources", sourceRow, (view) => [view.id, view.kind, view.account, stateOf("sources", view)[1], view.reason]),
-  destinations: new Panel("destinations", destinationRow, (view) => [view.id, view.url, stateOf("destinations", view)[1], view.reason]),
+  sources: new Panel("sources", sourceRow, (view) => [
+    view.id,
+    view.kind,
+    view.account,
+    stateOf("sources", view)[1],
+    view.reason,
+  ]),
+  destinations: new Panel("destinations", destinationRow, (view) => [
+    view.id,
+    view.url,
+    stateOf("destinations", view)[1],
+    view.reason,
+  ]),
 };
 
 /** Remember the rates of this moment. */

@@ -34,7 +34,12 @@ function rate(perSecond) {
   return `${(perSecond > 0 && perSecond < 9.95 ? tenths : whole).format(perSecond)}/s`;
 }
 
-const SPANS = [[86_400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+const SPANS = [
+  [86_400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
 
 /** A span of time by its largest unit: "240 ms", "12 s", "4 min", "5 h". */
 function span(seconds) {

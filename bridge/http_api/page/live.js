@@ -30,7 +30,9 @@ async function ask(path, options = {}) {
   try {
     response = await fetch(path, { cache: "no-store", credentials: "omit", redirect: "error", ...options, headers });
   } catch (error) {
-    throw new Refused(error.name === "TimeoutError" ? "the bridge takes too long to answer" : "the bridge doesn't answer");
+    throw new Refused(
+      error.name === "TimeoutError" ? "the bridge takes too long to answer" : "the bridge doesn't answer",
+    );
   }
   if (!response.ok) throw new Refused(await problem(response), response.status);
   return response;
@@ -57,7 +59,8 @@ async function getText(path) {
 
 /** GET or POST JSON; null where the answer is empty. Throws Refused. */
 async function call(method, path, body) {
-  const sent = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
+  const sent =
+    body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
   const response = await ask(path, { method, signal: AbortSignal.timeout(CALL), ...sent });
   const text = await response.text();
   return text ? JSON.parse(text) : null;

@@ -4,7 +4,9 @@
 const TICK = 1_000; // ms between two looks of the page at itself: ages go on, the list of events moves
 const COLOURS = { ok: "%231a7f45", watch: "%23b26b00", bad: "%23c4262e", rest: "%237a838f" };
 const SHAPES = {
-  ok: "<circle cx='8' cy='8' r='7'/>", watch: "<path d='M8 1l7 13H1z'/>", bad: "<rect x='1' y='1' width='14' height='14' rx='3'/>",
+  ok: "<circle cx='8' cy='8' r='7'/>",
+  watch: "<path d='M8 1l7 13H1z'/>",
+  bad: "<rect x='1' y='1' width='14' height='14' rx='3'/>",
   rest: "<circle cx='8' cy='8' r='7'/>",
 };
 
@@ -78,13 +80,20 @@ const page = {
   },
 
   showLink(now) {
-    const words = { live: "Live", blind: "No figures", lost: "Not connected", connecting: "Connecting", locked: "Token needed" };
+    const words = {
+      live: "Live",
+      blind: "No figures",
+      lost: "Not connected",
+      connecting: "Connecting",
+      locked: "Token needed",
+    };
     write(byId("link"), words[this.link]);
     setSign(document.querySelector(".link .mark"), { live: "ok", blind: "bad", lost: "bad" }[this.link] ?? "rest");
     shown(byId("reconnect"), this.link === "lost");
     if (this.link !== "lost" && this.link !== "blind") return;
     const wait = Math.ceil((this.nextTry - now) / 1000);
-    const since = `${this.link === "lost" ? "Not connected" : "The bridge can't read its log"} since ${clock(this.lostSince)}`;
+    const what = this.link === "lost" ? "Not connected" : "The bridge can't read its log";
+    const since = `${what} since ${clock(this.lostSince)}`;
     const last = this.overview ? " Below are the last figures." : "";
     const next = this.link === "blind" ? "" : wait > 0 ? ` Next try in ${wait} s.` : " Trying.";
     this.showLevel("bad");
@@ -103,8 +112,8 @@ const page = {
   showTitle(text, level) {
     const instance = this.overview?.bridge?.instance;
     document.title = [text, instance, "runbridge"].filter(Boolean).join(" \u00b7 ");
-    const shape = `<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='${COLOURS[level]}'>${SHAPES[level]}</svg>`;
-    mark(byId("icon"), "href", `data:image/svg+xml,${shape}`);
+    const head = `<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='${COLOURS[level]}'>`;
+    mark(byId("icon"), "href", `data:image/svg+xml,${head}${SHAPES[level]}</svg>`);
   },
 
   showSummary(now) {

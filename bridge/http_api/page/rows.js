@@ -21,6 +21,8 @@ class KeyedRows {
   show(items, keyOf) {
     const focused = this.#body.contains(document.activeElement) ? document.activeElement : null;
     const kept = new Map();
+    const wanted = new Set(items.map(keyOf));
+    for (const [key, row] of this.#rows) if (!wanted.has(key)) row.node.remove();
     let next = this.#body.tHead ? this.#body.tHead.nextElementSibling : this.#body.firstElementChild;
     for (const item of items) {
       const key = keyOf(item);
@@ -30,9 +32,9 @@ class KeyedRows {
       if (row.node === next) next = next.nextElementSibling;
       else this.#body.insertBefore(row.node, next);
     }
-    for (const [key, row] of this.#rows) if (!kept.has(key)) row.node.remove();
     this.#rows = kept;
-    if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true }); // it was moved
+    // a row that was moved has lost it
+    if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
   }
 
   row(key) {
@@ -82,7 +84,10 @@ class Panel {
     }
     const row = this.#rows.row(id);
     if (!row) return;
-    row.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    row.scrollIntoView({
+      block: "center",
+      behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+    });
     row.querySelector("button").focus({ preventScroll: true });
   }
 
@@ -97,8 +102,7 @@ class Panel {
 
   #render() {
     const all = this.#views;
-    const filter = this.#find(".filter");
-    const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = this.#find(".filter").value.toLowerCase().split(/\s+/).filter(Boolean);
     const matches = ([, view]) => {
       const text = this.#searched(view).join("\n").toLowerCase();
       return words.every((word) => text.includes(word));
@@ -108,31 +112,35 @@ class Panel {
     const found = words.length ? all.filter(matches) : folds && !this.#open ? urgent : all;
     const visible = found.slice(0, MOST_ROWS).map(([, view]) => view);
     this.#rows.show(visible, ({ id }) => id);
+    shown(this.#find(".filter"), all.length > FEW || words.length > 0);
+    shown(this.#find("table"), visible.length > 0);
+    shown(this.#find(".fold"), folds && urgent.length < all.length);
+    shown(this.#find(".cut"), found.length > visible.length || (words.length > 0 && found.length === 0));
+    this.#tell(all, urgent.length, found.length);
+  }
 
+  /** Say how many there are, and how many of them are shown. */
+  #tell(all, urgent, found) {
     write(this.#find(".count"), all.length ? whole.format(all.length) : "");
     write(this.#find(".tally"), tally(this.#section.id, all));
-    shown(filter, all.length > FEW || words.length > 0);
-    shown(this.#find("table"), visible.length > 0);
     shown(this.#find(".empty"), all.length === 0);
-    const fold = this.#find(".fold");
-    shown(fold, folds && urgent.length < all.length);
-    mark(fold, "aria-expanded", String(this.#open));
-    const others = whole.format(all.length - urgent.length);
-    write(fold, this.#open ? "Fold those that need nobody" : urgent.length ? `Show ${others} others` : `Show all ${others}`);
-    const cut = this.#find(".cut");
-    shown(cut, found.length > visible.length || (words.length > 0 && found.length === 0));
-    write(cut, found.length ? `The first ${MOST_ROWS} of ${whole.format(found.length)}. A filter finds the others.` : "Nothing of that name, kind or state.");
+    const others = whole.format(all.length - urgent);
+    const show = urgent ? `Show ${others} others` : `Show all ${others}`;
+    mark(this.#find(".fold"), "aria-expanded", String(this.#open));
+    write(this.#find(".fold"), this.#open ? "Fold those that need nobody" : show);
+    const first = `The first ${MOST_ROWS} of ${whole.format(found)}. A filter finds the others.`;
+    write(this.#find(".cut"), found ? first : "Nothing of that name, kind or state.");
   }
 }
 
-/** "1,996 connected, 3 reconnecting, 1 refused": only where they differ or are many. */
+/** "1,996 connected, 3 reconnecting, 1 refused"; nothing of a few. */
 function tally(section, ranked) {
+  if (ranked.length <= FEW) return "";
   const numbers = new Map();
   for (const [, view] of ranked) {
     const [, word] = stateOf(section, view);
     numbers.set(word, (numbers.get(word) ?? 0) + 1);
   }
-  if (ranked.length <= FEW) return "";
   const sorted = [...numbers].sort(([, one], [, other]) => other - one);
   return sorted.map(([word, number]) => `${whole.format(number)} ${word.toLowerCase()}`).join(", ");
 }

@@ -81,7 +81,8 @@ function concerns(overview, since, now) {
   for (const section of ["sources", "destinations"]) {
     const noun = section.slice(0, -1);
     for (const view of overview[section]) {
-      const add = (level, text, reason) => found.push({ level, section, id: view.id, name: `${noun} ${view.id}`, text, reason });
+      const add = (level, text, reason) =>
+        found.push({ level, section, id: view.id, name: `${noun} ${view.id}`, text, reason });
       const [level] = stateOf(section, view);
       const brief = view.state === "reconnecting" && !since.longer(section, view.id, PATIENCE, now);
       if (SENTENCES[view.state] && !brief && view.kind !== "gone") {
@@ -97,10 +98,24 @@ function concerns(overview, since, now) {
     if (told.has(name)) continue; // its own state says more
     const [noun, id] = name.split(/ (.*)/s);
     const section = { source: "sources", destination: "destinations" }[noun] ?? "";
-    found.push({ level: "bad", section, id: id ?? "", name: section ? name : capital(name), text: "is not in order", reason });
+    found.push({
+      level: "bad",
+      section,
+      id: id ?? "",
+      name: section ? name : capital(name),
+      text: "is not in order",
+      reason,
+    });
   }
   if (overview.bridge && !overview.bridge.ready && Object.keys(overview.bridge.problems).length === 0) {
-    found.push({ level: "watch", section: "", id: "", name: "The bridge", text: "is starting or stopping", reason: "" });
+    found.push({
+      level: "watch",
+      section: "",
+      id: "",
+      name: "The bridge",
+      text: "is starting or stopping",
+      reason: "",
+    });
   }
   return found.sort((one, other) => RANK[one.level] - RANK[other.level]);
 }
@@ -123,8 +138,17 @@ function verdict(overview, found) {
   const things = `${counted(sources, "source")}, ${counted(destinations, "destination")}`;
   const flow = `${things}, ${rate(flowing)}.`;
   if (bad.length > 0) {
-    const parts = [`${bad.length === 1 ? "1 thing needs" : `${whole.format(bad.length)} things need`} you: `, ...listed(bad), "."];
-    return { level: "bad", parts, besides: watched.length ? ["Worth a look: ", ...listed(watched), "."] : [flow], spoken: said(parts) };
+    const parts = [
+      `${bad.length === 1 ? "1 thing needs" : `${whole.format(bad.length)} things need`} you: `,
+      ...listed(bad),
+      ".",
+    ];
+    return {
+      level: "bad",
+      parts,
+      besides: watched.length ? ["Worth a look: ", ...listed(watched), "."] : [flow],
+      spoken: said(parts),
+    };
   }
   if (sources.length === 0 && destinations.length === 0) {
     const parts = ["Nothing to do yet: there is no source and no destination."];
@@ -135,7 +159,9 @@ function verdict(overview, found) {
     return { level: "watch", parts, besides: [flow], spoken: said(parts) };
   }
   return {
-    level: "ok", parts: [`All is well: ${things}, ${rate(flowing).replace("/s", " events/s")}`], besides: quiet(overview),
+    level: "ok",
+    parts: [`All is well: ${things}, ${rate(flowing).replace("/s", " events/s")}`],
+    besides: quiet(overview),
     spoken: `All is well: ${things}.`,
   };
 }
@@ -168,5 +194,9 @@ function said(parts) {
 /** What may be added where all is well. */
 function quiet(overview) {
   const waiting = overview.destinations.reduce((sum, view) => sum + view.waiting, 0);
-  return [waiting ? `${plural(waiting, "subject")} behind a failed attempt, which will be made again.` : "Nothing waits for another attempt."];
+  return [
+    waiting
+      ? `${plural(waiting, "subject")} behind a failed attempt, which will be made again.`
+      : "Nothing waits for another attempt.",
+  ];
 }
