@@ -27,7 +27,7 @@ _FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-SLOW = 15_000.0
+SLOW = 20_000.0
 """Milliseconds that anything on the page may take to appear."""
 
 

@@ -90,14 +90,14 @@ def test_each_user_can_do_its_work(server: RedisServer, emulator: str, tmp_path:
     text = configuration(url(server, "runbridge"), stream_source() + hook, bctrl=emulator)
     for user in USERS:
         (tmp_path / f"{user}.toml").write_text(text.replace(url(server, "runbridge"), url(server, user)))
-    new = "--account bctrl --kind bctrl.run-events.stream --run r"
+    new = "--account bctrl --kind bctrl.run-events.stream --run"
     daemon = Daemon(tmp_path, text).start()
     try:
         wait_blocking(lambda: server.call("XLEN", "bridge:{0}:dead:crm") > 0, "a dead letter")
-        run(tmp_path / "commander.toml", f"sources add by-commander {new}")
+        run(tmp_path / "commander.toml", f"sources add by-commander {new} c")
         run(tmp_path / "reader.toml", "tail --from start -n 2")
         for line in (
-            f"sources add by-operator {new}", "status", "sources list", "sources show s", "sources pause s",
+            f"sources add by-operator {new} o", "status", "sources list", "sources show s", "sources pause s",
             "cursor get s", "cursor set s --drop --yes", "sources resume s", "destinations list",
             "destinations show crm", "dead list --destination crm", "dead retry --destination crm --all",
             "dead drop --destination crm --all --yes --force", "parked list", "replay --list",

@@ -54,6 +54,14 @@ def test_on_loopback_any_other_host_is_refused(host: str, status: int) -> None:
     assert refused(host) == status
 
 
+@pytest.mark.parametrize("hosts", [(), ("localhost", "localhost"), ("localhost", "evil.example")])
+def test_there_is_one_host(hosts: tuple[str, ...]) -> None:
+    """Of two, whoever stands in between may have looked at the other one."""
+    with pytest.raises(Refused) as refusal:
+        judge(Access(), Came("GET", "/", hosts, (), (), ()), loopback=True, free=True)
+    assert refusal.value.status == 400
+
+
 def test_a_public_url_is_a_host_too() -> None:
     """Behind a proxy on the same machine: its host, whatever the port, and no other."""
     assert refused("bridge.example", public_url=PUBLIC) == 0

@@ -39,16 +39,13 @@ async def read_json(request: web.Request, types: tuple[str, ...] = (JSON,), *, r
 
 
 async def _bytes(request: web.Request) -> bytes:
-    too_large = Refused(413, f"the body has more than {LARGEST} bytes")
-    if (request.content_length or 0) > LARGEST:
-        raise too_large
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refused(415, "expected a body that is not compressed")
     try:
         async with asyncio.timeout(SLOWEST):
             return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise too_large from None
+        raise Refused(413, f"the body has more than {LARGEST} bytes") from None
     except TimeoutError:
         raise Refused(408, f"the body did not arrive within {SLOWEST:g} s", headers={"Connection": "close"}) from None
 

@@ -95,7 +95,7 @@ class Place:
             reason = "the log ends before this position: it was put back, or this is another log's"
         elif self.number is not None and page.trimmed > self.number:
             reason = "entries were trimmed before they were read"
-        elif self.resumed and not page.known and here < place(page.first) and self.id not in ("0-0", page.last):
+        elif self.resumed and not page.known and here < place(page.first) and self.id != "0-0":
             reason = "the entry of this position was trimmed, and perhaps others after it"
         else:
             return None
