@@ -229,11 +229,10 @@ class Control:
     async def _over(self) -> list[At]:
         """The watches that are over, and whose time to stay has passed; a destination's once it has everything."""
         time = asyncio.get_running_loop().time()
-        ended = self._fleet.ended
+        runs = {self.roster.run_of(source) for source in self._fleet.ended}
         over = []
         for at, watch in self.roster.watches():
-            source = next((name for name in ended if self.roster.reads(name, watch.run)), None)
-            if source is None or time - self._ended.setdefault(at, time) < watch.keep:
+            if watch.run not in runs or time - self._ended.setdefault(at, time) < watch.keep:
                 continue
             if at[0] == "sources" or await self._definitions.idle(at[1]):
                 over.append(at)

@@ -60,14 +60,16 @@ class Effects:
     async def _enable(self, name: str, roster: Roster) -> Done | None:
         if not roster.known(("destinations", name)):
             return None  # the plan says so
-        standing = Standing.decode(await self.replays.health(name))
-        if standing.state != "disabled":
-            return None
-        await self.letters.enable(name)
-        return Done(name, changed=True, state="active")
+        disabled = Standing.decode(await self.replays.health(name)).state == "disabled"
+        taken_over = ("destinations", name) not in roster.paused and self.fleet.taken_over(name)
+        if disabled:
+            await self.letters.enable(name)
+        if taken_over:
+            await self.fleet.restart(self.fleet.destinations, name)
+        return Done(name, changed=True, state="active") if disabled or taken_over else None
 
     async def _look_again(self, name: str, roster: Roster) -> Done | None:
-        if ("sources", name) in roster.paused or name not in self.fleet.stopped:
+        if ("sources", name) in roster.paused or not self.fleet.stopped(name):
             return None
-        await self.fleet.restart(name)
+        await self.fleet.restart(self.fleet.sources, name)
         return Done(name, changed=True, state="connecting")

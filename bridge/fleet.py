@@ -182,11 +182,11 @@ class Fleet:
         slots |= {f"destination {name}": slot for name, slot in self.destinations.items()}
         return {name: slot.problems for name, slot in slots.items() if slot.problems}
 
-    async def restart(self, source: str) -> None:
-        """Have a source look at its upstream anew."""
-        slot = self.sources.get(source)
+    async def restart(self, slots: Mapping[str, Slot], name: str) -> None:
+        """Have a source, or a destination, begin anew."""
+        slot = slots.get(name)
         if slot is not None:
-            await self._beside([slot.restart(self._grace, self._stop)], f"restart {source}")
+            await self._beside([slot.restart(self._grace, self._stop)], f"restart {name}")
 
     def around(self, links: str, sender: str, group: Group) -> Around:
         """What the destinations share, for one whose work is this group's."""
@@ -203,10 +203,15 @@ class Fleet:
         """The sources whose end is reached: nothing comes of them any more."""
         return [writer.source for writer in self._log.writers if writer.position.state is State.ENDED]
 
-    @property
-    def stopped(self) -> set[str]:
-        """The sources that the upstream refuses, and that another look may mend."""
-        return {writer.source for writer in self._log.writers if writer.position.state is State.FAILED}
+    def stopped(self, source: str) -> bool:
+        """Whether the upstream refuses it, or somebody else took it over: another look may mend that."""
+        if self._live.source(source).state == "fenced":
+            return True
+        return any(one.source == source and one.position.state is State.FAILED for one in self._log.writers)
+
+    def taken_over(self, destination: str) -> bool:
+        """Whether somebody else delivers to it."""
+        return bool(self._live.destination(destination).fenced)
 
     async def gone(self, slots: Mapping[str, Slot], name: str) -> None:
         """Return when nothing runs under this name any more; it has to be unwanted."""

@@ -67,15 +67,20 @@ class Roster:
         """What was added and does not fit the file any more, and why."""
         self._models: dict[At, AnySource | AnyDestination] = {}
         self._tables: Tables = tables_of(file)
+        self._judged: dict[At, tuple[Spec, AnySource | AnyDestination]] = {}
+        """What the last plans were about, so that it isn't judged twice."""
+        self._given: dict[At, tuple[object, Tables]] = {}
+        """The tables of models, kept: making them anew for each command takes a second of ten thousand."""
 
     def replace(self, file: Settings) -> None:
         """Another file, beside the same additions."""
         self.file, self._tables = file, tables_of(file)
+        self._models, self._judged = {}, {}
         self._fit()
 
     def adopt(self, fields: Mapping[str, str]) -> None:
         """What is stored now, by field; what can't be read is unusable and stays there."""
-        self.added, self.paused = {}, set()
+        before, self.added, self.paused = self.added, {}, set()
         damaged: dict[At, tuple[Problem, ...]] = {}
         for name, value in fields.items():
             section, _, id_ = name.removeprefix(_PAUSED).partition(" ")
@@ -87,16 +92,27 @@ class Roster:
                         self.added[known, id_] = msgspec.json.decode(value, type=Added)
                     except msgspec.MsgspecError as error:
                         damaged[known, id_] = (Problem("", f"what is stored is damaged: {error}"),)
+        same = {at for at, one in self.added.items() if at in before and before[at].spec == one.spec}
+        self._models = {at: model for at, model in self._models.items() if at in same}
         self._fit()
         self.unusable |= damaged
 
     def _fit(self) -> None:
+        """Judge what was not judged yet, beside the file and what was."""
         specs: dict[Section, dict[str, Spec]] = {section: {} for section in _SECTIONS}
-        for (section, name), one in self.added.items():
-            if not self.in_file((section, name)):
-                specs[section][name] = one.spec
-        self._models, self.unusable = {}, {}
-        for at, found in fit(specs, self._tables).items():
+        judged, self._judged = self._judged, {}
+        for at, one in self.added.items():
+            if at in self._models or self.in_file(at):
+                continue
+            if at in judged and judged[at][0] == one.spec:
+                self._models[at] = judged[at][1]
+            else:
+                specs[at[0]][at[1]] = one.spec
+        self._models = {at: model for at, model in self._models.items() if not self.in_file(at)}
+        self.unusable = {}
+        if not any(specs.values()):
+            return
+        for at, found in fit(specs, self._around()).items():
             if isinstance(found, Unfit):
                 self.unusable[at] = found.problems
             else:
@@ -154,9 +170,10 @@ class Roster:
             shadowed=at in self.added and self.in_file(at), spec=spec, hidden=hidden,
         )  # fmt: skip
 
-    def reads(self, source: str, run: str) -> bool:
-        """Whether this source reads that run."""
-        return getattr(self.model(("sources", source)), "run", None) == run
+    def run_of(self, source: str) -> str | None:
+        """The run that a source reads, if it reads one."""
+        found: str | None = getattr(self.model(("sources", source)), "run", None)
+        return found
 
     def watches(self) -> Iterator[tuple[At, Watch]]:
         """What was made to watch a run."""
@@ -228,17 +245,23 @@ class Roster:
         if size > MOST_BYTES:
             raise Declined("invalid", f"{_name(at)} has {size} bytes of keys, above {MOST_BYTES}")
         try:
-            return added(at[0], at[1], spec, self.around(at))
+            model = added(at[0], at[1], spec, self._around(at))
         except Unfit as unfit:
             raise Declined("invalid", f"{_name(at)} can't be used", unfit.problems) from None
+        self._judged[at] = spec, model
+        return model
 
-    def around(self, at: At) -> Tables:
-        """The tables of everything but this one."""
+    def _around(self, but: At | None = None) -> Tables:
+        """The tables of everything that is in use, but of one."""
         tables = dict(self._tables)
         for section in _SECTIONS:
-            named = {name: keys_of(model) for (of, name), model in self._models.items() if of == section}
-            tables[section] = {**tables.get(section, {}), **named}
-        tables[at[0]].pop(at[1], None)
+            tables[section] = dict(tables.get(section, {}))
+        for (section, name), model in self._models.items():
+            if (section, name) not in self._given or self._given[section, name][0] is not model:
+                self._given[section, name] = model, keys_of(model)
+            tables[section][name] = self._given[section, name][1]
+        if but is not None:
+            tables[but[0]].pop(but[1], None)
         return tables
 
     def _must_be(self, at: At) -> None:

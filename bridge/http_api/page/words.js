@@ -136,7 +136,7 @@ function verdict(overview, found) {
   const { sources, destinations } = overview;
   const flowing = overview.log.reduce((sum, partition) => sum + partition.rate, 0);
   const things = `${counted(sources, "source")}, ${counted(destinations, "destination")}`;
-  const flow = `${things}, ${rate(flowing)}.`;
+  const flow = `${things}, ${rate(flowing).replace("/s", " events/s")}`;
   if (bad.length > 0) {
     const parts = [
       `${bad.length === 1 ? "1 thing needs" : `${whole.format(bad.length)} things need`} you: `,
@@ -146,7 +146,7 @@ function verdict(overview, found) {
     return {
       level: "bad",
       parts,
-      besides: watched.length ? ["Worth a look: ", ...listed(watched), "."] : [flow],
+      besides: watched.length ? ["Worth a look: ", ...listed(watched), "."] : [`${flow}.`],
       spoken: said(parts),
     };
   }
@@ -156,11 +156,11 @@ function verdict(overview, found) {
   }
   if (watched.length > 0) {
     const parts = [`Running, with ${plural(watched.length, "thing")} to watch: `, ...listed(watched), "."];
-    return { level: "watch", parts, besides: [flow], spoken: said(parts) };
+    return { level: "watch", parts, besides: [`${flow}.`], spoken: said(parts) };
   }
   return {
     level: "ok",
-    parts: [`All is well: ${things}, ${rate(flowing).replace("/s", " events/s")}`],
+    parts: [`All is well: ${flow}`],
     besides: quiet(overview),
     spoken: `All is well: ${things}.`,
   };
