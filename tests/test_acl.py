@@ -78,10 +78,11 @@ def emulator(tmp_path: Path) -> Iterator[str]:
     command.process.wait()
 
 
-def run(path: Path, line: str) -> None:
-    """A command that ends well."""
+def run(path: Path, line: str) -> str:
+    """What a command prints that ends well."""
     done = CliRunner().invoke(app, [*line.split(), "--config", str(path)])
     assert done.exit_code == 0, (path, line, done.output, done.exception)
+    return done.output
 
 
 def test_each_user_can_do_its_work(server: RedisServer, emulator: str, tmp_path: Path) -> None:
@@ -101,9 +102,12 @@ def test_each_user_can_do_its_work(server: RedisServer, emulator: str, tmp_path:
             "cursor get s", "cursor set s --drop --yes", "sources resume s", "destinations list",
             "destinations show crm", "dead list --destination crm", "dead retry --destination crm --all",
             "dead drop --destination crm --all --yes --force", "parked list", "replay --list",
-            "replay --destination crm --from start --to now", "destinations resume crm",
+            "destinations resume crm", "replay --destination crm --from start --detach",
         ):  # fmt: skip
             run(tmp_path / "operator.toml", line)
+        (replay,) = run(tmp_path / "operator.toml", "replay --list --json").splitlines()
+        run(tmp_path / "operator.toml", f"replay --cancel {json.loads(replay)['replay']}")
+        wait_blocking(lambda: not server.call("KEYS", "*~*"), "the end of the replay")
         daemon.signal(signal.SIGHUP)
         wait_blocking(lambda: daemon.lines("configuration.reloaded"), "the reload")
         daemon.signal(signal.SIGTERM)

@@ -93,7 +93,9 @@ async def test_a_forgotten_destination_leaves_nothing_but_its_dead_letters(
 ) -> None:
     """Its group, its waiting lanes and its requests go; what was given up stays for a person to see."""
     first = keys[1]
-    server.call("XGROUP", "CREATE", first.events, "crm", "0", "MKSTREAM")
+    for group in ("crm", "crm~replay1"):
+        server.call("XGROUP", "CREATE", first.events, group, "0", "MKSTREAM")
+        server.call("HSET", first.destination(group), "owner", "x")
     server.call("HSET", first.held("crm"), "run-1", "1-1 1 0", "run-2", "1-2 1 0")
     server.call("ZADD", first.oldest("crm"), 1, "run-1")
     for subject in ("run-1", "run-2"):

@@ -5,6 +5,7 @@ All of it is in partition 0, and changes in one step with the command's leaving 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bridge.event import Entry
 from bridge.redis_log.commit import accept
@@ -120,13 +121,22 @@ class Definitions:
         await self._links[partition].call("DEL", keys.source(source), keys.recent(source))
 
     async def forget_destination(self, destination: str) -> None:
-        """Its place in the log and what waits there; its dead letters stay."""
+        """Its place in the log and what waits there, and its replays'; its dead letters stay."""
         for keys, link in zip(self._all, self._links, strict=True):
-            name = destination
-            await link.script(
-                FORGET_DESTINATION, keys.events, keys.destination(name), keys.held(name), keys.due(name),
-                keys.oldest(name), keys.lanes_of(name), keys.requests(name), keys.requests(), name, keys.lane(name),
-            )  # fmt: skip
+            (groups,) = await link.pipeline([("XINFO", "GROUPS", keys.events)])
+            names = [] if isinstance(groups, Exception) else [_named(flat) for flat in groups]
+            for name in (destination, *(name for name in names if name.startswith(f"{destination}~"))):
+                await link.script(
+                    FORGET_DESTINATION, keys.events, keys.destination(name), keys.held(name), keys.due(name),
+                    keys.oldest(name), keys.lanes_of(name), keys.requests(name), keys.requests(), name,
+                    keys.lane(name),
+                )  # fmt: skip
+
+
+def _named(flat: list[Any]) -> str:
+    """The name of a group, in an answer of XINFO GROUPS."""
+    found: bytes = dict(zip(flat[::2], flat[1::2], strict=True))[b"name"]
+    return found.decode(errors="replace")
 
 
 def _received(entry: bytes, flat: list[bytes]) -> Received:
