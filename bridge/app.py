@@ -196,7 +196,7 @@ class App:
             await nap(TICK)
 
     def _trouble(self) -> dict[str, str]:
-        return {} if self._begun else {"start": "the definitions in Redis have not been read yet"}
+        return self.control.trouble
 
     async def _reload_forever(self) -> None:
         while True:

@@ -16,7 +16,7 @@ from bridge.clock import now, rfc3339
 from bridge.commands import Command, Done, command_of
 from bridge.errors import ConfigurationError, Declined, LogUnavailable, Moved
 from bridge.event import Entry
-from bridge.facts import CommandDone, CommandRefused, DefinitionsRestored
+from bridge.facts import CommandDone, CommandRefused, DefinitionsRestored, LogBlocked
 from bridge.fleet import Fleet
 from bridge.normalize.own import command_event
 from bridge.overview import Overview
@@ -54,6 +54,8 @@ class Control:
         self._revision = -1
         self._fields: dict[str, str] = {}
         self._lock = asyncio.Lock()
+        self._blocked = ""
+        """Why the definitions can't be read yet."""
         self._ended: dict[At, float] = {}
         """Watches whose run is over, since when by the event loop's time."""
 
@@ -67,13 +69,23 @@ class Control:
             try:
                 await self._load()
                 break
-            except LogUnavailable:
-                await self._stop.pause(next(wait))  # the committers say what is wrong with Redis
+            except LogUnavailable as error:
+                if error.code != self._blocked and error.code != "CONNECTION":  # that the committers say
+                    self._observe(LogBlocked(error.code, str(error)))
+                self._blocked = error.code
+                await self._stop.pause(next(wait))
         async with self._lock:
             await self._apply()
         problems = {name: found for name, found in self._fleet.problems.items() if self._of_file(name)}
         if problems:
             raise ConfigurationError(tuple(each for found in problems.values() for each in found))
+
+    @property
+    def trouble(self) -> dict[str, str]:
+        """What keeps the bridge from its sources and destinations, if anything does."""
+        if self._revision >= 0:
+            return {}
+        return {"start": f"the definitions in Redis have not been read yet{self._blocked and f': {self._blocked}'}"}
 
     async def definitions(self, section: Literal["sources", "destinations"]) -> list[Definition]:
         """What there is, the file's first."""

@@ -106,7 +106,7 @@ def test_each_user_can_do_its_work(server: RedisServer, emulator: str, tmp_path:
         ):  # fmt: skip
             run(tmp_path / "operator.toml", line)
         (replay,) = run(tmp_path / "operator.toml", "replay --list --json").splitlines()
-        run(tmp_path / "operator.toml", f"replay --cancel {json.loads(replay)['replay']}")
+        run(tmp_path / "operator.toml", f"replay --cancel {json.loads(replay)['id']}")
         wait_blocking(lambda: not server.call("KEYS", "*~*"), "the end of the replay")
         daemon.signal(signal.SIGHUP)
         wait_blocking(lambda: daemon.lines("configuration.reloaded"), "the reload")

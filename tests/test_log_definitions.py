@@ -105,6 +105,6 @@ async def test_a_forgotten_destination_leaves_nothing_but_its_dead_letters(
     server.call("XADD", first.dead("crm"), "*", "id", "x")
     assert not await definitions.idle("crm")
     await definitions.forget_destination("crm")
-    left = {key for key in server.client().scan_iter(f"{first.root}:*")}
+    left = set(server.client().scan_iter(f"{first.root}:*"))
     assert left == {first.events, first.dead("crm")}
     assert server.call("XINFO", "GROUPS", first.events) == []
