@@ -70,7 +70,7 @@ class Control:
                 await self._load()
                 break
             except LogUnavailable as error:
-                if error.code != self._blocked and error.code != "CONNECTION":  # that the committers say
+                if error.code not in (self._blocked, "CONNECTION"):  # that the committers say
                     self._observe(LogBlocked(error.code, str(error)))
                 self._blocked = error.code
                 await self._stop.pause(next(wait))
