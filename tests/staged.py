@@ -24,6 +24,8 @@ from waiting import wait_blocking
 
 SECRET = "whsec_" + "MDEy" * 8
 RUN_TIMEOUT = 30
+LETTER, PARKED = "1795348800123-0", "1795348811456-0"
+"""What documents call a dead letter and a parked record."""
 
 
 def configuration() -> str:
@@ -36,6 +38,12 @@ class Staged:
 
     def __init__(self, directory: Path, redis: RedisServer, environment: dict[str, str]) -> None:
         self.directory, self.redis, self.environment = directory, redis, environment
+
+    def known(self, command: str) -> str:
+        """The same, with ids of this log where the documents have some."""
+        letter = self.redis.call("XRANGE", "bridge:{0}:dead:crm", "-", "+", "COUNT", "1")[0][0]
+        parked = self.redis.call("XRANGE", "bridge:{0}:parked", "-", "+", "COUNT", "1")[0][0]
+        return command.replace(LETTER, letter).replace(PARKED, parked)
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """What a shell makes of it."""
