@@ -78,8 +78,9 @@ class App:
             self.roster, self._fleet, self.log, self._overviews, live=observe.live, stop=stop, trouble=self._trouble
         )  # fmt: skip
         self.control = Control(
-            self.roster, self._definitions, self._fleet, self._effects, self.board.overview, observe=observe, stop=stop
-        )
+            self.roster, self._definitions, self._fleet, self._effects, self.board.overview,
+            observe=observe, spawn=supervisor.spawn, stop=stop,
+        )  # fmt: skip
         self._metrics = Metrics(
             observe.live, overview=self.board.overview, bridge=self.board.bridge, blocked=lambda: self.log.blocked
         )  # fmt: skip

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from bridge.errors import Declined, Problem
+from bridge.strict_json import BadJson, strict
 
 Spec = dict[str, Any]
 """The keys of a `[sources.NAME]` or `[destinations.NAME]`, as in the configuration file."""
@@ -144,25 +145,36 @@ class Done(Struct, frozen=True):
 
 NAMES: tuple[str, ...] = tuple(str(kind.__struct_config__.tag) for kind in get_args(Command))
 """The commands by name."""
+_KINDS: Mapping[str, Any] = dict(zip(NAMES, get_args(Command), strict=True))
 _JSON = {"spec", "destination"}
+"""The arguments that are JSON."""
 
 
 def command_of(fields: Mapping[str, str]) -> Command:
     """The command that an entry's fields are. Raises Declined, with every problem that can be told at once."""
-    values: dict[str, Any] = dict(fields)
-    problems = []
-    for name in _JSON & values.keys():
+    kind = _KINDS.get(fields.get("do", ""))
+    if kind is None:
+        problem = Problem("do", f"expected one of: {', '.join(NAMES)}")
+        raise Declined("invalid", "the command can't be read", (problem,))
+    known = {each.name: each for each in structs.fields(kind)}
+    problems, values = [], {}
+    for name, text in fields.items():
+        if name == "do":
+            continue
+        if name not in known:
+            problems.append(
+                Problem(name, f"there is no such argument; those of {fields['do']} are: {', '.join(known)}")
+            )
+            continue
         try:
-            values[name] = msgspec.json.decode(values[name])
-        except msgspec.DecodeError as error:
-            problems.append(Problem(name, f"is not JSON: {error}"))
-    do = values.get("do", "")
-    if do not in NAMES:
-        problems.append(Problem("do", f"expected one of: {', '.join(NAMES)}"))
+            values[name] = msgspec.convert(strict(text) if name in _JSON else text, known[name].type, strict=False)
+        except BadJson as bad:
+            problems.append(Problem(f"{name}.{bad.key}" if bad.key else name, bad.detail))
+        except msgspec.ValidationError as error:
+            problems.append(Problem(name, str(error)))
+    given = values.keys() | {problem.path.partition(".")[0] for problem in problems}
+    problems += [Problem(name, "is missing") for name, each in known.items() if each.required and name not in given]
     if problems:
         raise Declined("invalid", "the command can't be read", tuple(problems))
-    try:
-        found: Command = msgspec.convert(values, Command, strict=False)
-    except msgspec.ValidationError as error:
-        raise Declined("invalid", "the command can't be read", (Problem(do, str(error)),)) from None
+    found: Command = kind(**values)
     return found

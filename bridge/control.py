@@ -14,10 +14,11 @@ from bridge import commands
 from bridge.backoff import delays
 from bridge.clock import now, rfc3339
 from bridge.commands import Command, Done, command_of
-from bridge.errors import ConfigurationError, Declined, LogUnavailable, Moved
+from bridge.errors import ConfigurationError, Declined, LogUnavailable, Moved, Problem
 from bridge.event import Entry
-from bridge.facts import CommandDone, CommandRefused, DefinitionsRestored, LogBlocked
+from bridge.facts import CommandDone, CommandRefused, LogBlocked
 from bridge.fleet import Fleet
+from bridge.kept import Kept
 from bridge.normalize.own import command_event
 from bridge.overview import Overview
 from bridge.ports import Definition, Observe
@@ -31,13 +32,18 @@ LOOK = 2.0
 """Seconds between looks at what is stored, and at watches that are over."""
 MOST_TRIES = 5
 """Times that a command is planned anew because somebody else has changed something meanwhile."""
+MOST_BESIDE = 16
+"""Slow commands of Redis that are under way at once; with so many, those behind them wait."""
 MOST_REFERENCE = 128
 """Characters of a caller's own reference."""
 MARGIN = timedelta(minutes=1)
 """Before a watch from which its destination wants the log: clocks of two machines differ."""
+SLOW = (commands.TestDestination, commands.RetryParked)
+"""Commands that change no definition and may take their time: nothing waits for them."""
 
 Effect = Callable[[Command, Roster], Awaitable[Done | None]]
 """What a command does beside the definitions (tests, retries, resuming what is disabled); None: nothing of that."""
+Spawn = Callable[[Coroutine[Any, Any, None], str], object]
 
 
 class Control:
@@ -45,17 +51,20 @@ class Control:
 
     def __init__(
         self, roster: Roster, definitions: Definitions, fleet: Fleet, effect: Effect,
-        overview: Callable[[], Coroutine[Any, Any, Overview]], *, observe: Observe, stop: Stop,
+        overview: Callable[[], Coroutine[Any, Any, Overview]], *, observe: Observe, spawn: Spawn, stop: Stop,
     ) -> None:  # fmt: skip
         self.roster = roster
         self.overview = overview
         self._definitions, self._fleet, self._effect = definitions, fleet, effect
-        self._observe, self._stop = observe, stop
-        self._revision = -1
-        self._fields: dict[str, str] = {}
+        self._observe, self._spawn, self._stop = observe, spawn, stop
+        self._kept = Kept(definitions, roster.adopt, observe)
         self._lock = asyncio.Lock()
         self._blocked = ""
         """Why the definitions can't be read yet."""
+        self._beside: set[str] = set()
+        """Entries of slow commands that are under way."""
+        self._forgotten: set[At] = set()
+        """What is being forgotten: nothing of that name may begin before."""
         self._ended: dict[At, float] = {}
         """Watches whose run is over, since when by the event loop's time."""
 
@@ -65,12 +74,11 @@ class Control:
         Raises ConfigurationError where something of the file can't be started.
         """
         wait = delays(Random(), first=0.05, longest=2.0)
-        while not self._stop.is_set():
+        while not (self._kept.loaded or self._stop.is_set()):
             try:
-                await self._load()
-                break
+                await self._kept.agree()
             except LogUnavailable as error:
-                if error.code not in (self._blocked, "CONNECTION"):  # that the committers say
+                if error.code not in {self._blocked, "CONNECTION"}:  # that one the committers say
                     self._observe(LogBlocked(error.code, str(error)))
                 self._blocked = error.code
                 await self._stop.pause(next(wait))
@@ -83,7 +91,7 @@ class Control:
     @property
     def trouble(self) -> dict[str, str]:
         """What keeps the bridge from its sources and destinations, if anything does."""
-        if self._revision >= 0:
+        if self._kept.loaded:
             return {}
         return {"start": f"the definitions in Redis have not been read yet{self._blocked and f': {self._blocked}'}"}
 
@@ -95,12 +103,12 @@ class Control:
         """Do what HTTP asks, or what is told. Raises Declined, or LogUnavailable."""
         name = _name(command)
         try:
-            async with self._lock:
-                done = await self._done(command)
+            done = await self._done(command)
         except Declined as declined:
             self._observe(CommandRefused(name, str(declined), via))
             raise
         self._observe(CommandDone(name, done.id, done.changed, via))
+        await self._forget(command)
         return done
 
     async def reload(self, file: Settings) -> list[str]:
@@ -115,13 +123,12 @@ class Control:
     # -- the loops
 
     async def follow(self) -> None:
-        """Do what comes through Redis, until cancelled; everything is done once."""
+        """Do what comes through Redis, until cancelled; everything is answered once."""
         wait = delays(Random(), first=0.1, longest=2.0)
         while True:
             try:
                 for received in await self._definitions.commands():
-                    async with self._lock:
-                        await self._received(received)
+                    await self._take(received)
                 wait = delays(Random(), first=0.1, longest=2.0)
             except LogUnavailable:
                 self._definitions.again()
@@ -134,7 +141,8 @@ class Control:
         while not await self._stop.pause(LOOK):
             try:
                 async with self._lock:
-                    await self._compare()
+                    if await self._kept.look():
+                        await self._apply()
                 for at in await self._over():
                     kind = commands.RemoveSource if at[0] == "sources" else commands.RemoveDestination
                     await self.do(kind(at[1], forget=True), "watch")
@@ -143,6 +151,25 @@ class Control:
 
     # -- one command
 
+    async def _take(self, received: Received) -> None:
+        """Do a command of Redis; beside the others where it may take its time."""
+        if received.entry in self._beside:
+            return
+        slow = received.fields.get("do") in {str(kind.__struct_config__.tag) for kind in SLOW}
+        if slow and len(self._beside) < MOST_BESIDE:
+            self._beside.add(received.entry)
+            self._spawn(self._take_beside(received), "command")
+        else:
+            await self._received(received)
+
+    async def _take_beside(self, received: Received) -> None:
+        try:
+            await self._received(received)
+        except LogUnavailable:
+            self._definitions.again()
+        finally:
+            self._beside.discard(received.entry)
+
     async def _received(self, received: Received) -> None:
         """Do a command of Redis, and say in the log what came of it."""
         fields = dict(received.fields)
@@ -150,93 +177,78 @@ class Control:
         do = fields.get("do", "")
         answer = _Answer(received.entry, request, do if do in commands.NAMES else "unknown")
         try:
-            done = await self._done(command_of(fields), answer)
+            _refuse_doubled(received)
+            command = command_of(fields)
+            done = await self._done(command, answer)
         except LogUnavailable:
             raise
         except Exception as error:  # noqa: BLE001  # one command's mistake must not stop those behind it for ever
             declined = error if isinstance(error, Declined) else _mistake(error)
-            await self._store(Plan(Done("", changed=False)), answer, answer.refused(declined))
+            await self._kept.store({}, command=answer.entry, answer=answer.refused(declined))
             self._observe(CommandRefused(answer.do, str(declined), "redis"))
         else:
             self._observe(CommandDone(answer.do, done.id, done.changed, "redis"))
+            self._spawn(self._forget(command), "forget")
 
     async def _done(self, command: Command, answer: "_Answer | None" = None) -> Done:
-        if self._revision < 0:
+        if not self._kept.loaded:
             raise Declined("unavailable", "the bridge has not reached Redis yet, where its definitions are")
-        for _ in range(MOST_TRIES):
-            moment = now()
-            plan = self._planned(command, rfc3339(moment))
-            effect = await self._effect(command, self.roster)
-            if effect is not None:
-                plan = Plan(effect, plan.changes)
-            try:
-                await self._store(plan, answer, answer.done(plan.done) if answer else None)
-            except Moved:
-                await self._load()
-                continue
-            if plan.changes:
-                await self._apply()
-            if getattr(command, "forget", False):
-                await self._forget(command)
-            return plan.done
+        if isinstance(command, SLOW):
+            done = await self._effect(command, self.roster) or Done(command.id, changed=False)
+            if answer:
+                await self._kept.store({}, command=answer.entry, answer=answer.done(done))
+            return done
+        async with self._lock:
+            for _ in range(MOST_TRIES):
+                try:
+                    return await self._changed(command, answer)
+                except Moved:
+                    if await self._kept.agree():
+                        await self._apply()
         raise Declined("unavailable", "others change the definitions all the time; try again")
 
-    def _planned(self, command: Command, time: str) -> Plan:
-        if isinstance(command, commands.WatchRun):
-            return watched(self.roster, command, time, rfc3339(now() - MARGIN))
-        return self.roster.plan(command, time)
+    async def _changed(self, command: Command, answer: "_Answer | None") -> Done:
+        """Plan it, store it, put it in force. Raises Moved where somebody else has changed something meanwhile."""
+        if await self._kept.sure():
+            await self._apply()
+        plan = self._planned(command)
+        done = await self._effect(command, self.roster) or plan.done
+        if answer:
+            await self._kept.store(plan.changes, command=answer.entry, answer=answer.done(done))
+        elif plan.changes:
+            await self._kept.store(plan.changes)
+        if plan.changes:
+            await self._apply()
+        if isinstance(command, commands.RemoveSource | commands.RemoveDestination) and command.forget:
+            self._forgotten.add(_at(command))
+        return done
 
-    async def _store(self, plan: Plan, answer: "_Answer | None", said: Entry | None) -> None:
-        if not plan.changes and answer is None:
-            return
-        try:
-            revision = await self._definitions.store(
-                self._revision, plan.changes, command=answer.entry if answer else "", answer=said
-            )
-        except LogUnavailable:
-            self._revision = min(self._revision, 0)  # it may be stored: whatever comes next has to look first
-            raise
-        if plan.changes and revision == self._revision + 1:
-            self._adopt(revision, {**self._fields, **plan.changes})
-        elif revision != self._revision:
-            await self._load()
+    def _planned(self, command: Command) -> Plan:
+        moment = now()
+        if isinstance(command, commands.WatchRun):
+            return watched(self.roster, command, rfc3339(moment), rfc3339(moment - MARGIN))
+        if _at(command) in self._forgotten:
+            raise Declined("unavailable", f"{command.id} is being forgotten still; try again in a moment")
+        return self.roster.plan(command, rfc3339(moment))
 
     async def _forget(self, command: Command) -> None:
         """What the log knows of it goes too, once nothing runs there any more."""
-        if isinstance(command, commands.RemoveSource):
-            await self._fleet.gone(self._fleet.sources, command.id)
-            await self._definitions.forget_source(command.id)
-        elif isinstance(command, commands.RemoveDestination):
-            await self._fleet.gone(self._fleet.destinations, command.id)
-            await self._definitions.forget_destination(command.id)
+        if not isinstance(command, commands.RemoveSource | commands.RemoveDestination) or not command.forget:
+            return
+        try:
+            if isinstance(command, commands.RemoveSource):
+                await self._fleet.gone(self._fleet.sources, command.id)
+                await self._definitions.forget_source(command.id)
+            else:
+                await self._fleet.gone(self._fleet.destinations, command.id)
+                await self._definitions.forget_destination(command.id)
+        finally:
+            self._forgotten.discard(_at(command))
 
-    # -- what is stored
-
-    async def _load(self) -> None:
-        stored = await self._definitions.load()
-        self._adopt(stored.revision, dict(stored.fields))
-
-    def _adopt(self, revision: int, fields: dict[str, str]) -> None:
-        self._revision = revision
-        self._fields = {name: value for name, value in fields.items() if value}
-        self.roster.adopt(self._fields)
-
-    async def _compare(self) -> None:
-        """See whether somebody else has changed what is stored, or Redis came back with an older copy of it."""
-        revision = await self._definitions.revision()
-        if revision < self._revision:
-            stored = await self._definitions.load()
-            gone = {name: "" for name in stored.fields if name not in self._fields}
-            self._revision = await self._definitions.store(stored.revision, {**gone, **self._fields})
-            self._observe(DefinitionsRestored(self._revision))
-        elif revision > self._revision:
-            await self._load()
-            await self._apply()
+    # -- what runs
 
     async def _apply(self) -> None:
         await self._fleet.apply(self.roster.wanted, self.roster.resting)
-
-    # -- what runs
 
     async def _over(self) -> list[At]:
         """The watches that are over, and whose time to stay has passed; a destination's once it has everything."""
@@ -293,6 +305,16 @@ class _Answer:
 
 def _name(command: Command) -> str:
     return str(command.__struct_config__.tag)
+
+
+def _at(command: Any) -> At:  # noqa: ANN401  # any command but WatchRun
+    return "sources" if _name(command).startswith("source.") else "destinations", command.id
+
+
+def _refuse_doubled(received: Received) -> None:
+    if received.doubled:
+        problems = tuple(Problem(name, "is there twice") for name in received.doubled)
+        raise Declined("invalid", "the command can't be read", problems)
 
 
 def _mistake(error: Exception) -> Declined:

@@ -237,8 +237,9 @@ class Roster:
     def _resume(self, at: At) -> Plan:
         self._must_be(at)
         if at not in self.paused:
-            return Plan(Done(at[1], changed=False))
-        return Plan(Done(at[1], changed=True, state=_begins(at)), {_PAUSED + field_of(at): ""})
+            return Plan(Done(at[1], changed=False, state="unusable" if at in self.unusable else ""))
+        state = "unusable" if at in self.unusable else _begins(at)
+        return Plan(Done(at[1], changed=True, state=state), {_PAUSED + field_of(at): ""})
 
     def _judge(self, at: At, spec: Spec) -> AnySource | AnyDestination:
         size = len(msgspec.json.encode(spec))
@@ -270,10 +271,11 @@ class Roster:
 
     def _must_be_added(self, at: At) -> None:
         self._must_be(at)
-        if at not in self.added and at not in self.unusable:
+        if self.in_file(at):
             raise Declined(
-                "conflict", f"{_name(at)} is defined in the configuration file; change it there, or pause it"
-            )  # fmt: skip
+                "conflict",
+                f"{_name(at)} is defined in the configuration file, which is in use; change it there, or pause it",
+            )
 
 
 def _section(command: Any) -> Section:  # noqa: ANN401  # any command about one source or destination

@@ -18,40 +18,54 @@ def watched(roster: Roster, command: WatchRun, time: str, since: str) -> Plan:
 
     A destination of a run that nobody has watched yet needs nothing of the log from before `since`, a time just past.
     """
-    problems = []
-    account = command.account
-    if not account:
-        bctrl = [name for name, one in roster.file.accounts.items() if one.provider == "bctrl"]
-        if len(bctrl) != 1:
-            known = f"one of: {', '.join(bctrl)}" if bctrl else "an account of bctrl, of which there is none"
-            problems.append(Problem("account", f"is missing; expected {known}"))
-        account = bctrl[0] if bctrl else ""
+    account, problems = _account(roster, command)
+    keep = 0.0
     try:
         keep = duration(command.keep)
     except ValueError as error:
         problems.append(Problem("keep", str(error)))
-        keep = 0.0
-    if problems:
-        raise Declined("invalid", "the run can't be watched", tuple(problems))
     id_ = command.id or f"run-{_NOT_IN_NAMES.sub('-', command.run)}"[:128]
     watch = Watch(command.run, keep)
     changes: dict[str, str] = {}
+    kinds: list[Declined] = []
     source = _already(roster, command, account)
     if source is None:
         source = id_
         reading: Spec = {"account": account, "kind": command.kind, "run": command.run, "from": "start"}
-        changes.update(roster.add(("sources", id_), reading, time, watch).changes)
-    if command.destination is not None:
-        before = roster.added.get(("destinations", id_))
-        begin = since if changes else "start"
-        if before is not None:  # the same again, later: it has begun already
-            begin = before.spec.get("from", begin)
-        spec: Spec = {"from": begin, **command.destination, "subjects": [command.run]}
         try:
-            changes.update(roster.add(("destinations", id_), spec, time, watch).changes)
+            changes.update(roster.add(("sources", id_), reading, time, watch).changes)
         except Declined as declined:
-            raise _within(declined) from None
-    return Plan(Done(source, changed=bool(changes)), changes)
+            kinds.append(declined)
+            problems += [each for each in declined.problems if each.path != "account" or account]
+    if command.destination is not None:
+        begin = since if source == id_ else "start"
+        try:
+            changes.update(roster.add(("destinations", id_), _hook(roster, command, id_, begin), time, watch).changes)
+        except Declined as declined:
+            kinds.append(declined)
+            problems += [Problem(f"destination.{each.path}", each.message) for each in declined.problems]
+    if problems or kinds:
+        first = kinds[0] if kinds and not problems else Declined("invalid", "the run can't be watched")
+        raise Declined(first.kind, first.detail, tuple(dict.fromkeys(problems)))
+    return Plan(Done(source, changed=bool(changes), state="connecting" if source == id_ else ""), changes)
+
+
+def _account(roster: Roster, command: WatchRun) -> tuple[str, list[Problem]]:
+    """The account, or why there is none to take."""
+    if command.account:
+        return command.account, []
+    bctrl = [name for name, one in roster.file.accounts.items() if one.provider == "bctrl"]
+    if len(bctrl) == 1:
+        return bctrl[0], []
+    known = f"one of: {', '.join(bctrl)}" if bctrl else "an account of bctrl, of which there is none"
+    return "", [Problem("account", f"is missing; expected {known}")]
+
+
+def _hook(roster: Roster, command: WatchRun, id_: str, begin: str) -> Spec:
+    before = roster.added.get(("destinations", id_))
+    if before is not None:  # the same again, later: it has begun already
+        begin = before.spec.get("from", begin)
+    return {"from": begin, **(command.destination or {}), "subjects": [command.run]}
 
 
 def _already(roster: Roster, command: WatchRun, account: str) -> str | None:
@@ -68,8 +82,3 @@ def _already(roster: Roster, command: WatchRun, account: str) -> str | None:
 def _filtered(model: RunEventsStream | RunEventsWait | RunStream) -> bool:
     keys = ("types", "categories", "kinds", "sources", "connection", "page", "context", "include")
     return any(getattr(model, key, None) for key in keys)
-
-
-def _within(declined: Declined) -> Declined:
-    problems = tuple(Problem(f"destination.{each.path}", each.message) for each in declined.problems)
-    return Declined(declined.kind, declined.detail, problems)

@@ -1,7 +1,8 @@
 """What documents show: their fenced blocks, and the lines of a console with what they print. Runs nothing.
 
-In a ```console block a line that starts with `$ ` is typed in, with the lines after one that ends in `\`; what follows is
-printed. `...` in it stands for anything, alone on its line for any lines, and numbers, ids and times are not compared.
+In a console block a line that starts with `$ ` is typed in, together with those after it where it ends in a backslash;
+what follows is printed. `...` stands there for anything, alone on its line for any number of lines; numbers, ids and
+times are not compared.
 """
 
 import re

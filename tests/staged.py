@@ -63,7 +63,8 @@ def staged(directory: Path) -> Iterator[Staged]:
         receiver = stack.enter_context(_receiver())
         upstream, http = free_port(), free_port()
         emulator = Command(directory, "emulator", "--port", str(upstream), "--any-run", "--rate", "20")
-        stack.callback(lambda: emulator.process.kill() or emulator.process.wait())
+        stack.callback(emulator.process.wait)
+        stack.callback(emulator.process.kill)
         environment = {
             "BRIDGE_INSTANCE": "host",
             "BRIDGE_REDIS__URL": redis.url,

@@ -1,12 +1,17 @@
 """Whoever has Redis steers the bridge: commands are done once, and answered in the log, over any crash."""
 
+import asyncio
 import json
+import signal
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
+import pytest
 from daemon import Daemon, Log, stream_source
 from delivering import SECRET, destination
-from receiver import Receiver
+from receiver import Hook, Receiver
+from servers import free_port
 from upstream import HANG, Upstream, answer, ended, frame, stream
 from waiting import wait_until
 
@@ -114,7 +119,7 @@ async def test_commands_wait_for_a_bridge_and_are_done_once_over_crashes(
         await log.count("command.done", len(requests), 20)
         assert [event["subject"] for event in log.events("command.done")] == requests
         stored = log.server.call("HGETALL", f"{log.prefix}:{{0}}:definitions")
-        assert stored.pop("revision") == "60"
+        assert (stored.pop("revision"), len(stored.pop("mark"))) == ("60", 16)
         assert stored.keys() == {f"sources s{number}" for number in range(60)}
 
 
@@ -197,16 +202,103 @@ async def test_a_watch_ends_with_its_run(daemon: Callable[..., Daemon], upstream
             assert [hook.event["type"] for hook in receiver.hooks] == ["ai.bctrl.navigation", "ai.bctrl.run.ended"]
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["when all is quiet", "with the next command"])
+@pytest.mark.parametrize("left", ["nothing", "an older copy", "another's copy of the same number"])
 async def test_definitions_survive_a_redis_that_forgets_them(
+    daemon: Callable[..., Daemon], upstream: Upstream, log: Log, left: str, *, at_once: bool
+) -> None:
+    """What was answered is not lost because Redis came back older: the bridge stores again what it knows."""
+    for name in "abc":
+        upstream.on(path(name), HANG)
+    steered = Steered(log)
+    kept = f"{log.prefix}:{{0}}:definitions"
+    async with daemon(stream_source("a", run="a")) as running:
+        await steered.ask("source.add", "r1", id="old", spec=run("old"))
+        copy = log.server.call("HGETALL", kept)
+        await steered.ask("source.remove", "r2", id="old")
+        await steered.ask("source.add", "r3", id="b", spec=run("b"))
+        log.server.call("DEL", kept)
+        if left != "nothing":
+            copy |= {"revision": "3", "mark": "another"} if "same" in left else {}
+            log.server.call("HSET", kept, *(part for pair in copy.items() for part in pair))
+        if at_once:
+            assert (await steered.ask("source.add", "r4", id="c", spec=run("c")))["changed"]
+        await running.line("definitions.restored")
+        stored = log.server.call("HGETALL", kept)
+        assert stored.keys() - {"revision", "mark"} == {"sources b", *(["sources c"] if at_once else [])}
+        assert int(stored["revision"]) > 3
+        assert len(upstream.of(path("b"))) == 1
+
+
+async def test_definitions_survive_a_change_that_may_be_stored(
     daemon: Callable[..., Daemon], upstream: Upstream, log: Log
 ) -> None:
-    """Where Redis comes back with an older copy, the bridge stores again what it knows."""
+    """A command that found Redis away leaves the bridge sure of what was answered before, whatever comes back."""
     upstream.on(path("a"), HANG)
     upstream.on(path("b"), HANG)
     steered = Steered(log)
-    async with daemon(stream_source("a", run="a")) as running:
+    kept = f"{log.prefix}:{{0}}:definitions"
+    running = daemon(stream_source("a", run="a"))
+    port = free_port()
+    text = running.config.read_text()
+    running.config.write_text(text.replace('listen = ""', f'listen = "127.0.0.1:{port}"'))
+    async with running, aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         await steered.ask("source.add", "r1", id="b", spec=run("b"))
-        log.server.call("DEL", f"{log.prefix}:{{0}}:definitions")
-        await running.line("definitions.restored")
-        assert "sources b" in log.server.call("HGETALL", f"{log.prefix}:{{0}}:definitions")
-        assert len(upstream.of(path("b"))) == 1
+        before = log.server.call("ACL", "GETUSER", "default")
+        log.server.call("ACL", "SETUSER", "default", "-eval", "-evalsha")
+        try:
+            async with session.post("/v1/sources", json={"id": "c", **run("c")}) as response:
+                assert (response.status, "Retry-After" in response.headers) == (503, True)
+            log.server.call("DEL", kept)
+        finally:
+            log.server.call("ACL", "SETUSER", "default", "+eval", "+evalsha")
+        assert before
+        async with session.post("/v1/sources", json={"id": "d", **run("d")}) as response:
+            assert response.status == 201
+        stored = log.server.call("HGETALL", kept)
+        assert stored.keys() - {"revision", "mark"} == {"sources b", "sources d"}
+
+
+async def test_nobody_waits_for_a_slow_receiver(daemon: Callable[..., Daemon], upstream: Upstream, log: Log) -> None:
+    """A test of a webhook that takes its time delays no other command, and is answered when it is over."""
+    upstream.on(path("a"), HANG)
+    upstream.on(path("b"), HANG)
+    steered, slow = Steered(log), asyncio.Event()
+
+    async def answer(_: Hook) -> int:
+        await slow.wait()
+        return 204
+
+    async with Receiver(answer) as receiver, daemon(stream_source("a", run="a"), destination("d", receiver.url)):
+        steered.put("destination.test", "r1", id="d")
+        await wait_until(lambda: receiver.hooks, "the test event")
+        assert (await steered.ask("source.add", "r2", id="b", spec=run("b")))["changed"]
+        assert not steered.answers("r1")
+        slow.set()
+        (event,) = await wait_until(lambda: steered.answers("r1"), "the answer about the test")
+        assert event["data"]["detail"]["status"] == 204
+        assert receiver.hooks[0].event["type"] == "dev.runbridge.test"
+
+
+async def test_what_the_file_defines_cant_be_forgotten(
+    daemon: Callable[..., Daemon], upstream: Upstream, log: Log
+) -> None:
+    """Where the file names what was added before, no command touches the place of the one that runs."""
+    upstream.on(path("a"), HANG)
+    upstream.on(path("b"), stream(frame("b1"), then=HANG))
+    steered = Steered(log)
+    running = daemon(stream_source("a", run="a"))
+    async with running:
+        await steered.ask("source.add", "r1", id="b", spec=run("b"))
+        await wait_until(lambda: log.source("b").get("cursor") == "b1", "its cursor")
+        running.config.write_text(running.config.read_text() + stream_source("b", run="b"))
+        running.signal(signal.SIGHUP)
+        await running.line("configuration.reloaded")
+        await steered.ask("source.pause", "r2", id="b")
+        refused: list[tuple[str, dict[str, Any]]] = [
+            ("remove", {"forget": True}), ("remove", {}), ("change", {"spec": run("c")})
+        ]  # fmt: skip
+        for number, (do, fields) in enumerate(refused):
+            assert (await steered.ask(f"source.{do}", f"n{number}", id="b", **fields))["kind"] == "conflict"
+        assert log.source("b")["cursor"] == "b1"
+        assert "paused sources b" in log.server.call("HGETALL", f"{log.prefix}:{{0}}:definitions")

@@ -8,7 +8,9 @@ from servers import RedisServer
 from bridge.errors import LogUnavailable, Moved
 from bridge.event import Entry
 from bridge.redis_log import Definitions, Keys, Server
+from bridge.redis_log.definitions import Version
 
+NONE = Version()
 ANSWER = Entry("", "command:1", "dev.runbridge.command.done", "ref", b"{}")
 
 
@@ -39,9 +41,10 @@ async def test_a_change_a_command_and_its_answer_are_one_step(
     entry = ask(server, keys, do="source.add", id="a")
     (received,) = await definitions.commands() or await definitions.commands()
     assert (received.entry, received.fields) == (entry, {"do": "source.add", "id": "a"})
-    assert await definitions.store(0, {"sources a": "{}"}, command=entry, answer=ANSWER) == 1
+    version, done = await definitions.store(NONE, {"sources a": "{}"}, command=entry, answer=ANSWER)
     stored = await definitions.load()
-    assert (stored.revision, stored.fields) == (1, {"sources a": "{}"})
+    assert (version.revision, done) == (1, True)
+    assert (stored.version, stored.fields) == (version, {"sources a": "{}"})
     assert server.call("XLEN", keys[0].commands) == 0
     ((_, fields),) = server.call("XRANGE", keys[0].events, "-", "+")
     assert fields == {"id": "command:1", "type": ANSWER.type, "subject": "ref", "event": "{}"}
@@ -52,19 +55,20 @@ async def test_a_command_that_was_done_is_not_done_again(
 ) -> None:
     """Whoever sends the same step again after a lost answer changes nothing and says nothing twice."""
     entry = ask(server, keys, do="source.add", id="a")
-    for _ in range(2):
-        assert await definitions.store(0, {"sources a": "{}"}, command=entry, answer=ANSWER) == 1
+    first, _ = await definitions.store(NONE, {"sources a": "{}"}, command=entry, answer=ANSWER)
+    assert await definitions.store(NONE, {"sources a": "{}"}, command=entry, answer=ANSWER) == (first, False)
     assert server.call("XLEN", keys[0].events) == 1
 
 
 async def test_who_continues_from_an_older_revision_is_told(
     server: RedisServer, keys: list[Keys], definitions: Definitions
 ) -> None:
-    """Two bridges never overwrite each other's definitions unseen."""
-    await definitions.store(0, {"sources a": "{}"})
+    """Two bridges never overwrite each other's definitions unseen, though both have counted to the same number."""
+    version, _ = await definitions.store(NONE, {"sources a": "{}"})
     entry = ask(server, keys, do="source.add", id="b")
-    with pytest.raises(Moved):
-        await definitions.store(0, {"sources b": "{}"}, command=entry, answer=ANSWER)
+    for other in (NONE, Version(version.revision, "another's")):
+        with pytest.raises(Moved):
+            await definitions.store(other, {"sources b": "{}"}, command=entry, answer=ANSWER)
     assert (await definitions.load()).fields == {"sources a": "{}"}
     assert server.call("XLEN", keys[0].commands) == 1
     assert not server.call("EXISTS", keys[0].events)
@@ -72,9 +76,12 @@ async def test_who_continues_from_an_older_revision_is_told(
 
 async def test_what_is_removed_is_gone(definitions: Definitions) -> None:
     """An empty value removes its field; the revision counts on."""
-    await definitions.store(0, {"sources a": "{}", "paused sources a": "now"})
-    assert await definitions.store(1, {"sources a": "", "paused sources a": ""}) == 2
-    assert ((await definitions.load()).fields, await definitions.revision()) == ({}, 2)
+    first, _ = await definitions.store(NONE, {"sources a": "{}", "paused sources a": "now"})
+    second, _ = await definitions.store(first, {"sources a": "", "paused sources a": ""})
+    assert ((await definitions.load()).fields, await definitions.version()) == ({}, second)
+    assert second.revision == 2
+    third, _ = await definitions.store(second, {"sources b": "{}"}, above=40)
+    assert third.revision == 41
 
 
 async def test_a_refusal_half_way_changes_nothing(
@@ -83,7 +90,7 @@ async def test_a_refusal_half_way_changes_nothing(
     """A script is not rolled back: what can be refused is refused before the first write."""
     server.call("SET", keys[0].events, "no stream")
     with pytest.raises(LogUnavailable, match="WRONGTYPE"):
-        await definitions.store(0, {"sources a": "{}"}, answer=ANSWER)
+        await definitions.store(NONE, {"sources a": "{}"}, answer=ANSWER)
     assert not server.call("EXISTS", keys[0].definitions)
     server.call("DEL", keys[0].events)
 

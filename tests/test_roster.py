@@ -158,9 +158,11 @@ def test_a_run_that_is_read_already_is_not_read_twice() -> None:
 def test_a_watch_says_all_that_is_wrong() -> None:
     """Each problem at its key, and nothing half applied."""
     kept = Kept(file("one", "two"))
-    assert {each.path for each in kept.refused(WatchRun("r", keep="long")).problems} == {"account", "keep"}
-    refused = kept.refused(WatchRun("r", account="one", destination={"url": "ftp://x", "secrets": []}))
-    assert {each.path for each in refused.problems} == {"destination.url", "destination.secrets"}
+    hook = {"url": "ftp://x", "secrets": []}
+    refused = kept.refused(WatchRun("r", keep="long", destination=hook))
+    assert {each.path for each in refused.problems} == {"account", "keep", "destination.url", "destination.secrets"}
+    refused = kept.refused(WatchRun("r", account="nobody", keep="long", destination=hook))
+    assert [each.path for each in refused.problems if each.path == "account"] == ["account"]
     assert kept.fields == {}
 
 

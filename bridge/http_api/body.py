@@ -1,26 +1,18 @@
-"""Reads a request's JSON strictly: refuses what is too large, too slow, too deep, doubled, or no JSON (RFC 8259).
-
-Stricter than most: a doubled key, a number that is none (NaN, 1e999) or half a surrogate would mean one thing here and
-another where it is stored.
-"""
+"""Reads a request's JSON: refuses what is too large, too slow, or not strict (`bridge.strict_json`)."""
 
 import asyncio
-import json
-from typing import Any, NoReturn
+from typing import Any
 
 from aiohttp import web
 
 from bridge.errors import Problem
 from bridge.http_api.problem import Refused
+from bridge.strict_json import BadJson, strict
 
 LARGEST = 256 << 10
 """Bytes of a body."""
-DEEPEST = 32
-"""Objects and lists within each other."""
 SLOWEST = 10.0
 """Seconds for a body to arrive."""
-_EXACT = 1 << 53
-"""Whole numbers below are the same as a float and as an integer."""
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -32,15 +24,13 @@ async def read_json(request: web.Request, types: tuple[str, ...] = (JSON,), *, r
         return {}
     if request.content_type not in types or (request.charset or "utf-8").lower() != "utf-8":
         raise Refused(415, f"expected a body of type {' or '.join(types)}, UTF-8")
-    try:
-        return _checked(parsed(raw))
-    except RecursionError:
-        raise Refused(422, f"the body is nested deeper than {DEEPEST}") from None
+    return parsed(raw)
 
 
 async def _bytes(request: web.Request) -> bytes:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise Refused(415, "expected a body that is not compressed")
+        # its bytes are left where they are, so the next request can't be told from them
+        raise Refused(415, "expected a body that is not compressed", headers={"Connection": "close"})
     try:
         async with asyncio.timeout(SLOWEST):
             return await request.read()
@@ -51,61 +41,11 @@ async def _bytes(request: web.Request) -> bytes:
 
 
 def parsed(raw: bytes) -> Any:  # noqa: ANN401  # as above
-    """The value of a JSON text. Raises Refused, and RecursionError."""
+    """The value of a JSON text. Raises Refused."""
     try:
-        return json.loads(raw.decode(), object_pairs_hook=_object, parse_constant=_no_number, parse_float=_number)
-    except UnicodeDecodeError:
-        raise Refused(400, "the body is not UTF-8") from None
-    except ValueError as error:
-        raise Refused(400, f"the body is not JSON: {error}") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        doubled = next(name for name in names if names.count(name) > 1)
-        raise Refused(422, "a key is there twice", (Problem(_shown(doubled), "is there twice"),))
-    return found
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _number(text: str) -> float:
-    """JSON has one kind of number: 5.0 is 5."""
-    found = float(text)
-    if found in (float("inf"), float("-inf")):
-        raise ValueError("a number is too large")
-    return int(found) if found.is_integer() and abs(found) < _EXACT else found
-
-
-def _checked(value: Any) -> Any:  # noqa: ANN401  # as above
-    """The value, if it is neither too deep nor holds text that can't be encoded."""
-    level: list[Any] = [value]
-    for _ in range(DEEPEST + 1):
-        inner: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                inner += [*each.keys(), *each.values()]
-            elif isinstance(each, list):
-                inner += each
-            elif isinstance(each, str) and not _encodable(each):
-                raise Refused(422, "a text holds half a surrogate pair, which is no character")
-        if not inner:
-            return value
-        level = inner
-    raise Refused(422, f"the body is nested deeper than {DEEPEST}")
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _shown(key: str) -> str:
-    return key[:100].encode(errors="replace").decode()
+        return strict(raw)
+    except BadJson as bad:
+        if bad.syntax:
+            raise Refused(400, f"the body {bad.detail}") from None
+        problems = (Problem(bad.key, "is there twice"),) if bad.key else ()
+        raise Refused(422, f"the body {bad.detail}", problems) from None

@@ -3,9 +3,10 @@
 All of it is in partition 0, and changes in one step with the command's leaving its stream and its answer in the log.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.event import Entry
 from bridge.redis_log.commit import accept
@@ -17,23 +18,30 @@ BLOCK_MS = 3000
 """How long a read waits for a command; below the time-out of an answer."""
 MOST = 16
 """Commands of one read."""
-REVISION = "revision"
+
+
+class Version(NamedTuple):
+    """Which definitions: a number that only grows, and a mark that nobody else makes."""
+
+    revision: int = 0
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The definitions by field (`source <id>`, `destination <id>`, `paused source <id>`, ...), and their revision."""
+    """The definitions by field (`sources <id>`, `destinations <id>`, `paused sources <id>`, ...), and their version."""
 
-    revision: int
+    version: Version
     fields: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A command as it lies in its stream."""
+    """A command as it lies in its stream; of `doubled` fields there is more than one, of which the last is kept."""
 
     entry: str
     fields: Mapping[str, str]
+    doubled: tuple[str, ...] = ()
 
 
 class Definitions:
@@ -57,29 +65,32 @@ class Definitions:
         """All that is stored."""
         flat = await self._link.call("HGETALL", self._keys.definitions)
         fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
-        return Stored(int(fields.pop(REVISION, "0")), fields)
+        return Stored(Version(int(fields.pop("revision", "0")), fields.pop("mark", "")), fields)
 
-    async def revision(self) -> int:
+    async def version(self) -> Version:
         """Of what is stored now."""
-        return int(await self._link.call("HGET", self._keys.definitions, REVISION) or 0)
+        revision, mark = await self._link.call("HMGET", self._keys.definitions, "revision", "mark")
+        return Version(int(revision or 0), (mark or b"").decode())
 
     async def store(
-        self, revision: int, changes: Mapping[str, str], *, command: str = "", answer: Entry | None = None
-    ) -> int:  # fmt: skip
-        """Change fields ("" removes one), continuing from `revision`; the revision after it.
+        self, after: Version, changes: Mapping[str, str], *, above: int = 0, command: str = "",
+        answer: Entry | None = None,
+    ) -> tuple[Version, bool]:  # fmt: skip
+        """Change fields ("" removes one), continuing from `after`; the version after it, its revision above `above`.
 
-        `command` is the entry that is done with this, `answer` what goes into the log. Raises Moved where somebody
-        else has changed something since; a command that is gone was done already, which changes nothing.
+        `command` is the entry that is done with this, `answer` what goes into the log. False where the command is
+        gone: it was done already, and this changes nothing. Raises Moved where somebody else has changed something.
         """
-        args: list[Argument] = [revision, command, len(changes)]
+        args: list[Argument] = [
+            after.revision, after.mark, secrets.token_hex(8), max(above, after.revision), command, len(changes)
+        ]  # fmt: skip
         for name, value in changes.items():
             args += (name, value)
         if answer is not None:
             args += (answer.id, answer.type, answer.subject, answer.event)
         reply = await self._link.script(DEFINE, self._keys.definitions, self._keys.commands, self._keys.events, *args)
-        if reply[0] == b"GONE":
-            return int(reply[1])
-        return int(accept(reply)[0])
+        revision, mark = reply[1:] if reply[0] == b"GONE" else accept(reply)
+        return Version(int(revision), mark.decode()), reply[0] == b"OK"
 
     async def commands(self) -> list[Received]:
         """The next commands, in their order; waits for one for some seconds. Each stays until it is stored as done."""
@@ -141,4 +152,6 @@ def _named(flat: list[Any]) -> str:
 
 def _received(entry: bytes, flat: list[bytes]) -> Received:
     texts = [part.decode(errors="replace") for part in flat]
-    return Received(entry.decode(), dict(zip(texts[::2], texts[1::2], strict=True)))
+    names = texts[::2]
+    doubled = tuple(sorted({name for name in names if names.count(name) > 1})) if len(set(names)) < len(names) else ()
+    return Received(entry.decode(), dict(zip(names, texts[1::2], strict=True)), doubled)
