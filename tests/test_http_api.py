@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from collections import Counter as Counted
 
+import aiohttp
 import pytest
 from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 from steering import ANYTHING, Served, served
 from waiting import wait_until
 
-from bridge.http_api import MOST, Access, Readiness
+from bridge.http_api import MOST, WAITING, Access, Readiness
 from bridge.redis_log import Keys, Server
 
 TOKEN = "a-token-of-some-length"
@@ -175,10 +177,10 @@ async def test_what_fails_inside_is_told_without_its_reason(caplog: pytest.LogCa
 
 
 async def test_no_more_is_worked_on_than_there_is_room_for() -> None:
-    """Beyond so many requests at once 503 at once, while probes still answer; later there is room again."""
+    """Some are worked on, some wait their turn, and the rest gets 503 at once, while probes still answer."""
     free, waiting = asyncio.Event(), 0
 
-    async with served() as (api, session):
+    async with served() as (api, _):
 
         async def slow() -> bytes:
             nonlocal waiting
@@ -188,18 +190,21 @@ async def test_no_more_is_worked_on_than_there_is_room_for() -> None:
 
         api.metrics = slow
 
-        async def status(path: str) -> int:
-            async with session.get(path) as response:
-                return response.status
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{api.port}", connector=connector) as crowd:
 
-        tasks = [asyncio.ensure_future(status("/metrics")) for _ in range(MOST)]
-        await wait_until(lambda: waiting == MOST, "all places are taken")
-        async with session.get("/metrics") as response:
-            assert (response.status, response.headers["Retry-After"]) == (503, "1")
-        assert await status("/livez") == 200
-        free.set()
-        assert set(await asyncio.gather(*tasks)) == {200}
-        assert await status("/metrics") == 200
+            async def status(path: str) -> int:
+                async with crowd.get(path) as response:
+                    assert response.headers.get("Retry-After") == ("1" if response.status == 503 else None)
+                    return response.status
+
+            tasks = [asyncio.ensure_future(status("/metrics")) for _ in range(MOST + WAITING + 10)]
+            await wait_until(lambda: sum(task.done() for task in tasks) == 10, "those that found no place")
+            assert waiting == MOST
+            assert await status("/livez") == 200
+            free.set()
+            assert Counted(await asyncio.gather(*tasks)) == {200: MOST + WAITING, 503: 10}
+            assert await status("/metrics") == 200
 
 
 async def test_an_address_that_is_taken_is_an_error() -> None:

@@ -43,6 +43,7 @@ def run(config: ConfigOption = None) -> None:
     from bridge.settings import load  # noqa: PLC0415
     from bridge.stop import Stop  # noqa: PLC0415
 
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what comes before the loop runs asks for what is done anyway
     try:
         settings = load(config, os.environ)
         configure_logs(settings.logging.level, settings.logging.format)

@@ -5,6 +5,6 @@
 
 from bridge.http_api.guard import Access
 from bridge.http_api.served import Readiness
-from bridge.http_api.server import FOLLOWERS, MOST, HttpApi
+from bridge.http_api.server import FOLLOWERS, MOST, WAITING, HttpApi
 
-__all__ = ["FOLLOWERS", "MOST", "Access", "HttpApi", "Readiness"]
+__all__ = ["FOLLOWERS", "MOST", "WAITING", "Access", "HttpApi", "Readiness"]

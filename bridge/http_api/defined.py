@@ -175,6 +175,8 @@ class Defined:
     async def _put(self, call: Call) -> web.StreamResponse:
         """Change what is there, else add it: each is one step, and the other is tried where somebody was faster."""
         id_, spec = call.path["id"], call.body
+        if spec.get("id") == id_:  # what was sent by POST may be sent here too
+            spec = {key: value for key, value in spec.items() if key != "id"}
         for change, next_ in ((True, "missing"), (False, "conflict")):
             command = self._its.change(id_, spec) if change else self._its.add(id_, spec)
             try:

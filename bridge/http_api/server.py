@@ -4,6 +4,7 @@ Health and metrics, the status page, and the control API under /v1, which steers
 over connections of its own. Everything is bounded: requests at once, followers, bodies, and what a follower holds.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -24,7 +25,9 @@ from bridge.redis_log import Keys, Server
 from bridge.stop import Stop
 
 MOST = 64
-"""Requests that are worked on at once, probes not among them; who asks for more is told to come again."""
+"""Requests that are worked on at once, probes not among them."""
+WAITING = 512
+"""Requests that wait for their turn; who asks for more is told to come again."""
 FOLLOWERS = 64
 """Connections that follow /v1/events and /v1/live at once."""
 PARTING = 2.0
@@ -52,6 +55,7 @@ class HttpApi:
         self._operations = operations(served)
         self._loopback = True
         self._working = 0
+        self._room = asyncio.Semaphore(MOST)
         self._following = 0
         self._runner: web.AppRunner | None = None
 
@@ -106,11 +110,12 @@ class HttpApi:
                 return await self._followed(each, request)
             if each.path in _PROBES:
                 return await each.handler(Call(request, {}))
-            if self._working >= MOST:
+            if self._working >= MOST + WAITING:
                 raise Refused(503, "too many requests are worked on at once", headers={"Retry-After": "1"})
             self._working += 1
             try:
-                return await each.handler(await _call(each, request))
+                async with self._room:
+                    return await each.handler(await _call(each, request))
             finally:
                 self._working -= 1
 
