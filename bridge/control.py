@@ -209,8 +209,6 @@ class Control:
 
     async def _changed(self, command: Command, answer: "_Answer | None") -> Done:
         """Plan it, store it, put it in force. Raises Moved where somebody else has changed something meanwhile."""
-        if await self._kept.sure():
-            await self._apply()
         plan = self._planned(command)
         done = await self._effect(command, self.roster) or plan.done
         if answer:

@@ -5,7 +5,6 @@ What was answered is never forgotten because Redis came back with an older copy:
 
 from collections.abc import Callable, Mapping
 
-from bridge.errors import LogUnavailable
 from bridge.event import Entry
 from bridge.facts import DefinitionsRestored
 from bridge.ports import Observe
@@ -21,34 +20,27 @@ class Kept:
         self.loaded = False
         self._version = Version()
         self._fields: dict[str, str] = {}
-        self._unsure = False
-        """A change may be stored whose answer was lost."""
 
     async def store(self, changes: Mapping[str, str], *, command: str = "", answer: Entry | None = None) -> None:
-        """Store a change with its answer, and tell of it. Raises Moved: agree first, and plan anew."""
-        try:
-            version, done = await self._definitions.store(self._version, changes, command=command, answer=answer)
-        except LogUnavailable:
-            self._unsure = True
-            raise
+        """Store a change with its answer, and tell of it. Raises Moved: agree first, and plan anew.
+
+        That is so too where an earlier change was stored whose answer was lost.
+        """
+        version, done = await self._definitions.store(self._version, changes, command=command, answer=answer)
         if not done:
             await self.agree()
         elif changes:
             self._adopt(version, {**self._fields, **changes})
 
-    async def sure(self) -> bool:
-        """See to it that what is known is stored; True if something else is known now."""
-        return await self.agree() if self._unsure else False
-
     async def look(self) -> bool:
-        """As `sure`, and at what somebody else may have changed."""
-        return await self.agree() if self._unsure or await self._definitions.version() != self._version else False
+        """See whether what is known is what is stored, and agree; True if something else is known now."""
+        return await self.agree() if await self._definitions.version() != self._version else False
 
     async def agree(self) -> bool:
         """Take what is stored if that is newer, else store again what is known; True if something else is known now."""
         stored = await self._definitions.load()
         if not self.loaded or stored.version.revision > self._version.revision:
-            self.loaded, self._unsure = True, False
+            self.loaded = True
             self._adopt(stored.version, stored.fields)
             return True
         if stored.version != self._version:
@@ -57,7 +49,6 @@ class Kept:
                 stored.version, {**gone, **self._fields}, above=self._version.revision
             )
             self._observe(DefinitionsRestored(self._version.revision))
-        self._unsure = False
         return False
 
     def _adopt(self, version: Version, fields: Mapping[str, str]) -> None:

@@ -133,6 +133,20 @@ async def test_under_load_nothing_is_lost_or_doubled(
             assert len(upstream.of(path("a"))) > 4, "the source was never restarted"
 
 
+async def test_a_new_destination_misses_nothing_of_a_new_source(
+    daemon: Callable[..., Daemon], upstream: Upstream, log: Log
+) -> None:
+    """Where both come with one reload, the destination has its place in the log before the source's first event."""
+    upstream.on(path("a"), stream(frame("a1"), then=HANG))
+    upstream.on(path("b"), stream(frame("b1"), frame("b2"), then=HANG))
+    async with Receiver() as receiver, daemon(stream_source("a", run="a")) as running:
+        await log.has("a1")
+        hook = destination("d", receiver.url, types=["ai.bctrl.*"], **{"from": "now"})
+        source = stream_source("a", run="a")
+        await reload(running, (source, source + stream_source("b", run="b") + hook))
+        await wait_until(lambda: [hook.id for hook in receiver.hooks] == ["b1", "b2"], "the source's events")
+
+
 async def test_the_server_moves_and_its_token_changes(
     daemon: Callable[..., Daemon], upstream: Upstream, log: Log
 ) -> None:
