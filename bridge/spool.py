@@ -89,7 +89,8 @@ class Spool:
 
 def _write(directory: Path, name: str, body: bytes) -> None:
     unfinished = directory / f"{name}.unfinished"
-    with unfinished.open("wb") as file:
+    # nobody else's to read, whatever the umask says and whoever made the directory
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(body)
         file.flush()
         os.fsync(file.fileno())

@@ -135,6 +135,8 @@ class Container:
 
     def remove(self) -> None:
         """Kill it, if it still runs."""
+        if self._outer.poll() is None:  # not by --kill-child: a process that becomes another user forgets that
+            os.kill(self.pid, signal.SIGKILL)
         self._outer.kill()
         self._outer.wait()
 

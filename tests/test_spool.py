@@ -1,5 +1,6 @@
 """Signals on disk until they are in the log."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -40,6 +41,18 @@ def test_keeps_over_lives_until_dropped(tmp_path: Path, facts: list[Fact]) -> No
     later.drop("otp")
     assert later.left("otp") == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_else_reads_what_is_kept(tmp_path: Path, facts: list[Fact]) -> None:
+    """A file is its owner's alone, in a directory that others may look into too."""
+    tmp_path.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        Spool(tmp_path, facts.append).keep("otp", signal("a"))
+    finally:
+        os.umask(before)
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def test_parked_bytes_survive(tmp_path: Path, facts: list[Fact]) -> None:
