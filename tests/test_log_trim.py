@@ -40,6 +40,16 @@ async def test_a_log_without_destinations_is_trimmed_by_age(server: RedisServer,
     assert ids(server, Keys(prefix, 0)) == ["3500", "0"]
 
 
+async def test_what_a_resting_destination_has_not_settled_stays(server: RedisServer, prefix: str) -> None:
+    """A paused destination is spared like one that runs, until it is no more."""
+    fill(server, prefix, [(f"e{number}", "s") for number in range(3)])
+    async with trimming(server, prefix) as running, destination(server, prefix):
+        running.log.keep(["crm"])
+        assert await running.log.trim(0) == (0, 0)
+        running.log.keep([])
+        assert await running.log.trim(0) == (3, 0)
+
+
 async def test_nothing_unsettled_is_trimmed_by_age(server: RedisServer, prefix: str) -> None:
     """Unread, read but unsettled, and waiting entries stay, however old, and everything after the oldest of them."""
     entries = fill(server, prefix, [(f"e{number}", f"s{number}") for number in range(10)])
