@@ -17,17 +17,18 @@ def daemon(
     *runs: str,
     kind: str = STREAM,
     destinations: Mapping[str, str] | None = None,
+    port: int = 0,
 ) -> Child:
     """Its process. All settings but the needed ones are the defaults; a short grace, since nothing is waited for.
 
-    `destinations` are names and the lines of their tables, such as `webhook` makes.
+    `destinations` are names and the lines of their tables, such as `webhook` makes. It listens on `port`, or a free one.
     """
     text = f"""
 grace = "1s"
 [redis]
 url = "{server.url}"
 [http]
-listen = "127.0.0.1:{free_port()}"
+listen = "127.0.0.1:{port or free_port()}"
 """
     if runs:
         text += f"""
@@ -45,9 +46,14 @@ run = "{run}"
 """
     for name, lines in (destinations or {}).items():
         text += f"[destinations.{name}]\n{lines}\n"
-    path = directory / f"daemon-{server.port}.toml"
+    path = configuration(directory, server)
     path.write_text(text)
     return python("bridge", "run", "--config", str(path), directory=directory)
+
+
+def configuration(directory: Path, server: Valkey) -> Path:
+    """The file of the daemon whose log is there."""
+    return directory / f"daemon-{server.port}.toml"
 
 
 def webhook(url: str, *lines: str) -> str:

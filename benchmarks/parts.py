@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import crowd_of_destinations, footprint, isolation, latency, report, webhook_latency, webhooks
+from benchmarks import control, crowd_of_destinations, footprint, isolation, latency, report, webhook_latency, webhooks
 from benchmarks.crowd_of_destinations import Load
 from benchmarks.daemon import STREAM, WAIT
 from benchmarks.entries import Lanes
@@ -159,6 +159,37 @@ def crowd_of_webhooks(bench: Bench) -> tuple[object, list[Row]]:
     return {"few": few, "many": many}, rows
 
 
+def steering(bench: Bench) -> tuple[object, list[Row]]:
+    figures: dict[str, object] = {}
+    bench.say("adding sources")
+    added = figures["adding"] = control.adding(bench.directory, times=bench.seconds(50, 20))
+    rows = [
+        ("POST /v1/sources to its answer, ms", str(added.answer), ""),
+        ("POST /v1/sources to its first event in the log, ms", str(added.event), "< 200 ms"),
+    ]
+    bench.say("reloading under load")
+    turned = figures["reloads"] = control.reloads(bench.upstream, bench.directory, rate=1000, every=bench.seconds(2, 1))
+    rows += [
+        ("10 reloads at 1,000 events/s: each, ms", str(turned.took), ""),
+        ("log, webhooks", f"{turned.log.fault() or 'whole'}, {turned.webhooks.fault() or 'whole'}", "whole"),
+        ("upstream to receiver, ms", str(turned.delay), ""),
+    ]
+    for name, more in (("alone", {}), ("with a follower", {"follow": True}), ("scraped", {"scrape": True})):
+        bench.say(f"idle, {name}")
+        share = figures[f"idle {name}"] = control.idle(
+            bench.upstream, bench.directory, sources=20, seconds=bench.seconds(60, 20), **more
+        )
+        rows.append((f"CPU, 20 idle sources, {name}", f"{share:.2%} of a core", "< 1 %"))
+    bench.say("what is shown under load")
+    seen = figures["shown"] = control.shown(bench.upstream, bench.directory, rate=1000, seconds=bench.seconds(30, 12))
+    for name, each in seen.items():
+        rows += [
+            (f"{name} at 1,000 events/s: behind Redis, ms", str(each.behind_ms), "agrees"),
+            (f"{name}: counts that can't be so; time of an answer, ms", f"{each.wrong}; {each.answer_ms}", "0"),
+        ]
+    return figures, rows
+
+
 def _load(load: Load) -> str:
     most = ", ".join(f"{name} {count:,.0f}" for name, count in load.most.items())
     return f"{load.cpu:.1%} of a core, Redis {load.redis_cpu:.1%} for {load.commands:,.0f} commands/s ({most})"
@@ -176,4 +207,5 @@ PARTS: dict[str, Part] = {
     "delivery": delivery_latency,
     "isolation": six_destinations,
     "destinations": crowd_of_webhooks,
+    "control": steering,
 }

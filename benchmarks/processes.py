@@ -78,6 +78,10 @@ class Child:
             raise SystemExit(f"benchmarks: {self._command} says nothing; see {self.log}")
         return self._process.stdout.readline().decode().strip()
 
+    def reload(self) -> None:
+        """Ask it to read its configuration again."""
+        self._process.send_signal(signal.SIGHUP)
+
     def check(self) -> None:
         """SystemExit with the end of its log if it has ended."""
         if self._process.poll() is not None:

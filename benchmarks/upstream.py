@@ -1,4 +1,4 @@
-"""An upstream that costs next to nothing: writes ready-made Server-Sent Events. Refuses cursors: every reader gets all.
+"""An upstream that costs next to nothing: writes ready-made Server-Sent Events. A cursor counts for `steady` alone.
 
 A process of its own: `python -m benchmarks.upstream` prints its port. The name of the run says what is played:
 
@@ -6,12 +6,15 @@ A process of its own: `python -m benchmarks.upstream` prints its port. The name 
     /v1|v2/runs/ready-<events>-<lanes>-<together>/events/stream
                                                             the same with the ready-made events of `benchmarks.entries`
     /v1|v2/runs/paced-<events>-<per second>/events/stream   one by one, each with a mark and its time of writing
+    /v1|v2/runs/steady-<events>-<per second>/events/stream  the same, begun with its first reader: the next one gets
+                                                            what comes after its `cursor`, what is late at once
     /v1|v2/runs/idle/events/stream                          a comment every five seconds
     /v1/runs/idle/events/wait                               no event, once `timeoutMs` is over
     /v1/runs/paced-<events>-<per second>/events/wait        one by one, each at its time or when it is asked for
     /v1/runs/<any>                                          a run that goes on
 
 A name may go on (`burst-1000-330-b`, `paced-100-10-3`, where it is a number), for several runs of one kind.
+Of all but `steady` every reader gets all.
 
 No response ends by itself: the reader goes when it has what it wants. The body has no length and no chunks.
 """
@@ -20,6 +23,7 @@ import functools
 import json
 import socketserver
 import time
+from urllib.parse import parse_qs
 
 from benchmarks.entries import Lanes, bodies
 from benchmarks.marks import mark
@@ -29,6 +33,8 @@ BLOCK = 400
 """Frames in one write of a burst."""
 GOLDEN = 0.618034
 """Multiples of it, without their whole part, lie evenly between 0 and 1 however many there are."""
+_begun: dict[str, float] = {}
+"""When the first reader of a steady run came."""
 
 
 def event(index: int, run: str, **data: object) -> bytes:
@@ -50,6 +56,12 @@ def event(index: int, run: str, **data: object) -> bytes:
 def event_id(index: int) -> str:
     """The id of event `index`."""
     return f"evt_{index:012d}"
+
+
+def after(query: str) -> int:
+    """The event that comes after the `cursor` of a query."""
+    cursor = parse_qs(query).get("cursor", [""])[0]
+    return int(cursor.partition("_")[2]) + 1 if cursor else 0
 
 
 def frame(index: int, body: bytes) -> bytes:
@@ -93,7 +105,8 @@ class Reader(socketserver.StreamRequestHandler):
         while line := self.rfile.readline().strip():
             if line.lower().startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
-        parts = path.partition("?")[0].split("/")
+        path, _, query = path.partition("?")
+        parts = path.split("/")
         kind, *numbers = parts[3].split("-")
         if parts[-1] == "wait":
             self.wait(parts[3], json.loads(self.rfile.read(length)))
@@ -108,6 +121,9 @@ class Reader(socketserver.StreamRequestHandler):
             self.wfile.writelines(ready(*map(int, numbers[:3])))
         elif kind == "paced":
             self.play(parts[3], *map(int, numbers[:3]))
+        elif kind == "steady":
+            begun = _begun.setdefault(parts[3], time.monotonic())
+            self.write(parts[3], begun, *map(int, numbers[:2]), after(query))
         while True:
             self.wfile.write(b": still here\n\n")
             time.sleep(5)
@@ -137,8 +153,11 @@ class Reader(socketserver.StreamRequestHandler):
     def play(self, run: str, events: int, rate: int, at: int = 0) -> None:
         """`rate` events a second, each written by itself; several runs take turns instead of speaking all at once."""
         now = time.monotonic()
-        start = now + (at * GOLDEN - now * rate) % 1 / rate
-        for index in range(events):
+        self.write(run, now + (at * GOLDEN - now * rate) % 1 / rate, events, rate)
+
+    def write(self, run: str, start: float, events: int, rate: int, first: int = 0) -> None:
+        """The events from the first one on, each at its time or at once."""
+        for index in range(first, events):
             time.sleep(max(0.0, start + index / rate - time.monotonic()))
             self.wfile.write(frame(index, event(index, run, mark=mark(run, index, time.monotonic_ns()))))
 

@@ -96,7 +96,9 @@ async def test_what_cant_be_done_is_answered_with_every_problem(
         ]):  # fmt: skip
             assert (await steered.ask(do, f"n{number}", **fields))["kind"] == kind
         log.server.call("XADD", steered.stream, "*", "nonsense", b"\xff\xfe")
-        await log.count("command.refused", 9)
+        log.server.call("XADD", steered.stream, "*", "do", "source.pause", "id", "a", "id", "b", "request", "twice")
+        await log.count("command.refused", 10)
+        assert steered.answers("twice")[0]["data"]["errors"] == [{"path": "id", "message": "is there twice"}]
     assert log.server.call("HGETALL", f"{log.prefix}:{{0}}:definitions") == {}
 
 

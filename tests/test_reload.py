@@ -168,10 +168,12 @@ async def test_the_server_moves_and_its_token_changes(
 
         await log.has("a1")
         assert (await status(first, "token-one"), await status(first, "token-two")) == (200, 401)
-        said = await reload(running, (f":{first}", f":{second}"), ("token-one", "token-two"))
+        assert (await reload(running, ("token-one", "token-two")))["changed"] == ["http.token"]
+        assert (await status(first, "token-one"), await status(first, "token-two")) == (401, 200)
+        said = await reload(running, (f":{first}", f":{second}"), ("token-two", "token-three"))
         assert said["changed"] == ["http.listen", "http.token"]
-        assert await status(first, "token-one") == 0
-        assert (await status(second, "token-one"), await status(second, "token-two")) == (401, 200)
+        assert await status(first, "token-two") == 0
+        assert (await status(second, "token-two"), await status(second, "token-three")) == (401, 200)
         assert len(upstream.of(path("a"))) == 1
 
 

@@ -108,6 +108,8 @@ def test_a_patch_changes_what_it_names_and_keeps_what_is_secret() -> None:
     sse = {"kind": "sse", "url": "https://n.example/", "headers": {"Authorization": "Bearer s"}, "recheck": "60s"}
     kept.do(AddSource("a", sse))
     kept.do(ChangeSource("a", {"recheck": None, "type_prefix": "n."}, patch=True))
+    source = kept.roster.wanted.sources["a"]
+    assert (source.type_prefix, source.recheck) == ("n.", 300.0)  # type: ignore[union-attr]
     stored = json.loads(kept.fields["sources a"])["spec"]
     assert stored == {
         "kind": "sse", "url": "https://n.example/", "headers": {"Authorization": "Bearer s"}, "type_prefix": "n."
