@@ -1,11 +1,11 @@
 """Where sources stand, as an operator sees it, and having one go on from elsewhere. Reads no upstream."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bridge.clock import now, rfc3339
 from bridge.redis_log.keys import Keys, partition_of
-from bridge.redis_log.link import Link, Server
+from bridge.redis_log.link import Link
+from bridge.redis_log.partitions import Partitions
 from bridge.redis_log.scripts import SET_CURSOR
 
 _FIELDS = (
@@ -39,17 +39,8 @@ class StoredCursor:
         return bool(self.state or self.owner or self.cursor is not None)
 
 
-class Cursors:
+class Cursors(Partitions):
     """The sources' places in all partitions, over connections of its own. Every coroutine raises LogUnavailable."""
-
-    def __init__(self, server: Server, keys: Sequence[Keys]) -> None:
-        self._keys = keys
-        self._links = [Link(server, each.events) for each in keys]
-
-    async def close(self) -> None:
-        """Close the connections."""
-        for link in self._links:
-            await link.close()
 
     async def look(self, source: str) -> StoredCursor:
         """Where a source stands now."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from bridge.redis_log.keys import Keys
 from bridge.redis_log.lanes import ENABLE
-from bridge.redis_log.link import Argument, Link, Reply, Server, classify
+from bridge.redis_log.link import Argument, Link, Reply, classify
+from bridge.redis_log.partitions import Partitions
 from bridge.redis_log.scripts import ASK, DROP, LETTERS
 
 PAGE = 500
@@ -60,22 +61,8 @@ class Done:
         return Done(self.done + other.done, self.retrying + other.retrying, self.gone + other.gone)
 
 
-class DeadLetters:
+class DeadLetters(Partitions):
     """All partitions' letters, over connections of its own. Every coroutine raises LogUnavailable."""
-
-    def __init__(self, server: Server, keys: Sequence[Keys]) -> None:
-        self._keys = keys
-        self._links = [Link(server, each.events) for each in keys]
-
-    @property
-    def partitions(self) -> range:
-        """The partitions' numbers."""
-        return range(len(self._keys))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        for link in self._links:
-            await link.close()
 
     async def known(self, configured: Iterable[str]) -> list[str]:
         """The destinations there are: those configured, and others that the log has groups and letters of."""
@@ -163,9 +150,6 @@ class DeadLetters:
         for reply in await link.pipeline(commands):
             if isinstance(reply, Exception):
                 raise classify(reply) from reply
-
-    def _both(self) -> Iterable[tuple[Keys, Link]]:
-        return zip(self._keys, self._links, strict=True)
 
     def _of(self, place: Place) -> tuple[Keys, Link]:
         return self._keys[place.partition], self._links[place.partition]

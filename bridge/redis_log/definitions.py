@@ -12,6 +12,7 @@ from bridge.event import Entry
 from bridge.redis_log.commit import accept
 from bridge.redis_log.keys import Keys, partition_of
 from bridge.redis_log.link import Argument, Link, Server, classify
+from bridge.redis_log.partitions import Partitions
 from bridge.redis_log.scripts import DEFINE, FORGET_DESTINATION
 
 BLOCK_MS = 3000
@@ -44,32 +45,31 @@ class Received:
     doubled: tuple[str, ...] = ()
 
 
-class Definitions:
+class Definitions(Partitions):
     """Over connections of its own. Every coroutine raises LogUnavailable."""
 
     def __init__(self, server: Server, keys: Sequence[Keys]) -> None:
-        self._all = keys
-        self._keys = keys[0]
-        self._link = Link(server, self._keys.events)
-        self._links = [self._link, *(Link(server, each.events) for each in keys[1:])]
-        self._blocking = Link(server, self._keys.events)
+        super().__init__(server, keys)
+        self._first, self._link = keys[0], self._links[0]
+        self._blocking = Link(server, self._first.events)
+        """Where commands are waited for; nothing else waits behind that."""
         self._generation = 0
         self._after = "0"
 
     async def close(self) -> None:
         """Close the connections."""
-        for link in (*self._links, self._blocking):
-            await link.close()
+        await super().close()
+        await self._blocking.close()
 
     async def load(self) -> Stored:
         """All that is stored."""
-        flat = await self._link.call("HGETALL", self._keys.definitions)
+        flat = await self._link.call("HGETALL", self._first.definitions)
         fields = {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2], strict=True)}
         return Stored(Version(int(fields.pop("revision", "0")), fields.pop("mark", "")), fields)
 
     async def version(self) -> Version:
         """Of what is stored now."""
-        revision, mark = await self._link.call("HMGET", self._keys.definitions, "revision", "mark")
+        revision, mark = await self._link.call("HMGET", self._first.definitions, "revision", "mark")
         return Version(int(revision or 0), (mark or b"").decode())
 
     async def store(
@@ -88,7 +88,9 @@ class Definitions:
             args += (name, value)
         if answer is not None:
             args += (answer.id, answer.type, answer.subject, answer.event)
-        reply = await self._link.script(DEFINE, self._keys.definitions, self._keys.commands, self._keys.events, *args)
+        reply = await self._link.script(
+            DEFINE, self._first.definitions, self._first.commands, self._first.events, *args
+        )
         revision, mark = reply[1:] if reply[0] == b"GONE" else accept(reply)
         return Version(int(revision), mark.decode()), reply[0] == b"OK"
 
@@ -97,7 +99,7 @@ class Definitions:
         if self._generation != self._blocking.generation:
             self._after = "0"  # a new connection may lead to another copy: what is there was not done
         reply = await self._blocking.call(
-            "XREAD", "COUNT", MOST, "BLOCK", BLOCK_MS, "STREAMS", self._keys.commands, self._after
+            "XREAD", "COUNT", MOST, "BLOCK", BLOCK_MS, "STREAMS", self._first.commands, self._after
         )  # fmt: skip
         if self._generation != self._blocking.generation:
             self._generation, self._after = self._blocking.generation, "0"
@@ -113,7 +115,7 @@ class Definitions:
 
     async def idle(self, destination: str) -> bool:
         """Whether it has looked at all there is, and nothing waits there."""
-        for keys, link in zip(self._all, self._links, strict=True):
+        for keys, link in self._both():
             held, groups = await link.pipeline([("HLEN", keys.held(destination)), ("XINFO", "GROUPS", keys.events)])
             if isinstance(held, Exception):
                 raise classify(held) from held
@@ -127,13 +129,13 @@ class Definitions:
 
     async def forget_source(self, source: str) -> None:
         """Its cursor and all that is remembered of it."""
-        partition = partition_of(source, len(self._all))
-        keys = self._all[partition]
+        partition = partition_of(source, len(self._keys))
+        keys = self._keys[partition]
         await self._links[partition].call("DEL", keys.source(source), keys.recent(source))
 
     async def forget_destination(self, destination: str) -> None:
         """Its place in the log and what waits there, and its replays'; its dead letters stay."""
-        for keys, link in zip(self._all, self._links, strict=True):
+        for keys, link in self._both():
             (groups,) = await link.pipeline([("XINFO", "GROUPS", keys.events)])
             names = [] if isinstance(groups, Exception) else [_named(flat) for flat in groups]
             for name in (destination, *(name for name in names if name.startswith(f"{destination}~"))):

@@ -10,6 +10,7 @@ from bridge.delivery.health import Standing
 from bridge.redis_log.delivery_clock import DeliveryClock
 from bridge.redis_log.keys import Keys, partition_of
 from bridge.redis_log.link import Argument, Link, Reply, Server, classify
+from bridge.redis_log.partitions import Partitions
 from bridge.redis_log.scripts import LOOK
 
 PART = 500
@@ -78,20 +79,14 @@ class Look:
     """When, in monotonic seconds."""
 
 
-class Overviews:
+class Overviews(Partitions):
     """Looks over connections of its own, a round trip a partition. Every coroutine raises LogUnavailable."""
 
     def __init__(self, server: Server, keys: Sequence[Keys]) -> None:
-        self._both = [(each, Link(server, each.events)) for each in keys]
-        first, link = self._both[0]
-        self._clock = DeliveryClock(link, first)
+        super().__init__(server, keys)
+        self._clock = DeliveryClock(self._links[0], keys[0])
         self._lock = asyncio.Lock()
         self._seen: tuple[tuple[Sequence[str], Sequence[str]], Look] | None = None
-
-    async def close(self) -> None:
-        """Close the connections."""
-        for _, link in self._both:
-            await link.close()
 
     async def look(self, sources: Sequence[str], destinations: Sequence[str]) -> Look:
         """What is stored now of these."""
@@ -99,8 +94,8 @@ class Overviews:
         log = []
         found: dict[str, SourceLook] = {}
         destined: dict[str, list[_Share | None]] = {name: [] for name in destinations}
-        for at, (keys, link) in enumerate(self._both):
-            here = [id_ for id_ in sources if partition_of(id_, len(self._both)) == at]
+        for at, (keys, link) in enumerate(self._both()):
+            here = [id_ for id_ in sources if partition_of(id_, len(self.partitions)) == at]
             partition, states, shares = await _partition(keys, link, here, destinations)
             log.append(partition)
             found |= zip(here, states, strict=True)

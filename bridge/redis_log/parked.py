@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.clock import rfc3339
-from bridge.redis_log.keys import Keys
-from bridge.redis_log.link import Link, Server
+from bridge.redis_log.partitions import Partitions
 from bridge.redis_log.scripts import PARKED
 
 PAGE = 200
@@ -69,26 +68,12 @@ def place(name: str) -> tuple[int, str] | None:
     return int(found[1]), found[2]
 
 
-class ParkedRecords:
+class ParkedRecords(Partitions):
     """All partitions' records, over connections of its own. Every coroutine raises LogUnavailable."""
-
-    def __init__(self, server: Server, keys: Sequence[Keys]) -> None:
-        self._keys = keys
-        self._links = [Link(server, each.events) for each in keys]
-
-    @property
-    def partitions(self) -> range:
-        """The partitions' numbers."""
-        return range(len(self._keys))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        for link in self._links:
-            await link.close()
 
     async def count(self) -> int:
         """How many there are."""
-        return sum([await link.call("XLEN", keys.parked) for keys, link in zip(self._keys, self._links, strict=True)])
+        return sum([await link.call("XLEN", keys.parked) for keys, link in self._both()])
 
     async def pages(
         self, partition: int, begin: str = FIRST, end: str = LAST, *, backwards: bool = False, most: int = PAGE

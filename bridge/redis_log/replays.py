@@ -15,7 +15,8 @@ from bridge.event import Entry
 from bridge.redis_log.commit import accept
 from bridge.redis_log.entries import entry_of
 from bridge.redis_log.keys import Keys
-from bridge.redis_log.link import Command, Link, Server, classify
+from bridge.redis_log.link import Command, Link, classify
+from bridge.redis_log.partitions import Partitions
 from bridge.redis_log.scripts import ASK_REPLAY, CLOSE_REPLAY
 
 MOST = 16
@@ -123,22 +124,8 @@ def unlisting(keys: Keys, destination: str, text: str) -> Command:
     )  # fmt: skip
 
 
-class ReplayRequests:
+class ReplayRequests(Partitions):
     """All partitions, over connections of its own. Every coroutine raises LogUnavailable."""
-
-    def __init__(self, server: Server, keys: Sequence[Keys]) -> None:
-        self._keys = keys
-        self._links = [Link(server, each.events) for each in keys]
-
-    @property
-    def partitions(self) -> range:
-        """The partitions' numbers."""
-        return range(len(self._keys))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        for link in self._links:
-            await link.close()
 
     async def ends(self, partition: int) -> tuple[str, str] | None:
         """The ids of the first and the last entry there are; None for an empty log."""
@@ -171,7 +158,7 @@ class ReplayRequests:
     async def listed(self) -> list[Listed]:
         """All that were asked for and are not done, of destinations that are configured no more among them."""
         found = []
-        for partition, (keys, link) in enumerate(zip(self._keys, self._links, strict=True)):
+        for partition, (keys, link) in enumerate(self._both()):
             for name in sorted(await link.call("SMEMBERS", keys.requests())):
                 destination = name.decode(errors="replace")
                 for text in await link.call("LRANGE", keys.requests(destination), 0, -1):
