@@ -17,7 +17,7 @@ from servers import RedisServer, free_port
 from upstream import HANG, Upstream, answer, frame, stream
 from waiting import wait_until
 
-from bridge.cli.run import EX_CONFIG
+from bridge.cli.options import EX_CONFIG
 from bridge.pulse import LONGEST
 from bridge.settings import load
 from bridge.settings.units import duration

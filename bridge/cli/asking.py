@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
@@ -13,6 +12,7 @@ import typer
 from bridge.cli.at_log import at_log
 from bridge.cli.ending import until_signal
 from bridge.cli.event_line import printable
+from bridge.cli.options import EX_TEMPFAIL
 from bridge.commands import Command, Done
 from bridge.errors import Declined
 
@@ -20,14 +20,9 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
 
 EX_REFUSED = 2
-EX_TEMPFAIL = 75
 WAIT = 10.0
 """Seconds for an answer, unless told: a change comes into force within some two."""
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
-]
 WaitOption = Annotated[
     float, typer.Option("--wait", metavar="SECONDS", min=0.1, max=600, help="How long to wait for a bridge's answer.")
 ]

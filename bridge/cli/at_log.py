@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from bridge.cli.options import EX_CONFIG, EX_UNAVAILABLE, EX_USAGE
 from bridge.errors import ConfigurationError, LogUnavailable
 
 if TYPE_CHECKING:
     from bridge.settings import Settings
-
-EX_USAGE = 2
-EX_UNAVAILABLE = 69
-EX_CONFIG = 78
 
 
 def settings_of(config: Path | None) -> "Settings":

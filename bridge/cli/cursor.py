@@ -5,15 +5,15 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.at_log import EX_USAGE, at_log, end_usage, settings_of
+from bridge.cli.at_log import at_log, end_usage, settings_of
 from bridge.cli.completion import source_ids
 from bridge.cli.ending import until_signal
 from bridge.cli.event_line import printable
+from bridge.cli.options import EX_USAGE, ConfigOption
 
 if TYPE_CHECKING:
     from bridge.cli.known_sources import Known
@@ -24,10 +24,6 @@ EX_CHANGED = 1
 LONGEST = 8192
 """Characters of a cursor: what servers take in a header."""
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
-]
 SourceArgument = Annotated[
     str,
     typer.Argument(metavar="SOURCE", help="The source's id, as in the configuration.", autocompletion=source_ids),

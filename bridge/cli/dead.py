@@ -13,6 +13,7 @@ from bridge.cli import dead_choice as option
 from bridge.cli.at_log import at_log, end_usage, settings_of
 from bridge.cli.dead_choice import Choice
 from bridge.cli.ending import until_signal
+from bridge.cli.options import ConfigOption
 from bridge.cli.terminal import while_somebody_reads
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SHOWN = 100
 
 
 def list_letters(
-    ids: option.Ids = None, *, config: option.Config = None, destinations: option.Destinations = None,
+    ids: option.Ids = None, *, config: ConfigOption = None, destinations: option.Destinations = None,
     types: option.Types = None, subjects: option.Subjects = None, older: option.Older = None,
     newer: option.Newer = None, statuses: option.Statuses = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Only the last so many.")] = None,
@@ -55,7 +56,7 @@ def list_letters(
 
 def show(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="A letter's id, its event's or its log entry's.")],
-    *, config: option.Config = None, destinations: option.Destinations = None, as_json: option.JsonLines = False,
+    *, config: ConfigOption = None, destinations: option.Destinations = None, as_json: option.JsonLines = False,
 ) -> None:  # fmt: skip
     r"""Show dead letters in full: the event, why it was given up, and the beginning of the last answer.
 
@@ -74,7 +75,7 @@ def show(
 
 
 def retry(
-    ids: option.Ids = None, *, config: option.Config = None, destinations: option.Destinations = None,
+    ids: option.Ids = None, *, config: ConfigOption = None, destinations: option.Destinations = None,
     types: option.Types = None, subjects: option.Subjects = None, older: option.Older = None,
     newer: option.Newer = None, statuses: option.Statuses = None, everything: option.All = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until all are delivered or given up again.")] = False,
@@ -108,7 +109,7 @@ def retry(
 
 
 def drop(
-    ids: option.Ids = None, *, config: option.Config = None, destinations: option.Destinations = None,
+    ids: option.Ids = None, *, config: ConfigOption = None, destinations: option.Destinations = None,
     types: option.Types = None, subjects: option.Subjects = None, older: option.Older = None,
     newer: option.Newer = None, statuses: option.Statuses = None, everything: option.All = False,
     force: Annotated[bool, typer.Option("--force", help="Also those that are being retried.")] = False,

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,10 +17,6 @@ if TYPE_CHECKING:
 Ids = Annotated[
     list[str] | None,
     typer.Argument(metavar="[ID]...", help="A letter's id as `list` shows it, its event's id, or its log entry's id."),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
 ]
 Destinations = Annotated[
     list[str] | None,

@@ -8,20 +8,11 @@ from typing import Annotated
 import typer
 
 from bridge import commands
-from bridge.cli.asking import (
-    EX_REFUSED,
-    WAIT,
-    ConfigOption,
-    JsonOption,
-    WaitOption,
-    YesOption,
-    ask,
-    confirmed,
-    one_of,
-)
+from bridge.cli.asking import EX_REFUSED, WAIT, JsonOption, WaitOption, YesOption, ask, confirmed, one_of
 from bridge.cli.at_log import end_usage, settings_of
 from bridge.cli.completion import destination_ids
 from bridge.cli.event_line import printable
+from bridge.cli.options import ConfigOption
 from bridge.cli.spec import FileOption, SetOption, Unreadable, UnsetOption, secret_in, spec_of
 from bridge.commands import Done
 from bridge.signing import text_of

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.cli.run import ConfigOption
+from bridge.cli.options import ConfigOption
 
 
 def health(

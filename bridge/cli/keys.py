@@ -11,11 +11,11 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
+from bridge.cli.options import EX_USAGE
 from bridge.signing import PrivateKey, SigningKey, signing_key, text_of
 
 T = TypeVar("T")
 
-EX_USAGE = 2
 LARGEST_KEY_FILE = 64 << 10
 """Bytes of a file that a key is read from."""
 

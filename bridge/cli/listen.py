@@ -13,6 +13,7 @@ import typer
 from bridge.cli.at_log import at_log, end_usage, settings_of
 from bridge.cli.completion import source_ids
 from bridge.cli.ending import first, until_signal
+from bridge.cli.options import ConfigOption
 from bridge.cli.tail import FROM_FORMS, Away, EventLines, Printed, Wanted, json_lines, pages, start_after
 from bridge.cli.terminal import nobody_reads, while_somebody_reads
 from bridge.event import Entry
@@ -33,10 +34,7 @@ BodyFormat = Literal["structured", "binary", "thin", "batched"]
 
 def listen(
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
-    ] = None,
+    config: ConfigOption = None,
     forward_to: Annotated[
         str, typer.Option("--forward-to", "-f", metavar="URL", help="Post each event there; http:// may be left out.")
     ] = "",

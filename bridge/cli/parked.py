@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from bridge.cli.at_log import at_log, end_usage, settings_of
 from bridge.cli.completion import source_ids
 from bridge.cli.ending import until_signal
 from bridge.cli.event_line import printable
+from bridge.cli.options import EX_TEMPFAIL, ConfigOption
 from bridge.cli.terminal import Columns, Terminal, while_somebody_reads
 
 if TYPE_CHECKING:
@@ -21,16 +21,11 @@ if TYPE_CHECKING:
     from bridge.settings import Settings
 
 EX_MISSED = 1
-EX_TEMPFAIL = 75
 SHOWN = 100
 """Lines of `list` for people, unless told."""
 HEX_LINE = 32
 """Bytes on a line of what is no text."""
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
-]
 SourceOption = Annotated[
     list[str] | None,
     typer.Option("--source", metavar="ID", help="Only of this source; may be repeated.", autocompletion=source_ids),

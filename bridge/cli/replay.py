@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from bridge.cli.at_log import at_log, end_usage, settings_of
 from bridge.cli.completion import destination_ids
 from bridge.cli.ending import until_signal
+from bridge.cli.options import ConfigOption
 from bridge.cli.tail import FROM_FORMS
 from bridge.cli.terminal import while_somebody_reads
 
@@ -23,10 +23,7 @@ RATE = 50.0
 
 def replay(
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
-    ] = None,
+    config: ConfigOption = None,
     destination: Annotated[
         str,
         typer.Option("--destination", "-d", metavar="ID", help="The webhook.", autocompletion=destination_ids),

@@ -6,24 +6,16 @@ import os
 import resource
 import signal
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from bridge.cli.options import EX_CONFIG, EX_UNAVAILABLE, ConfigOption
 from bridge.errors import ConfigurationError, EmbeddedError
 
 if TYPE_CHECKING:
     from bridge.app import App
     from bridge.stop import Stop
-
-EX_UNAVAILABLE = 69
-EX_CONFIG = 78
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration file (TOML)."),
-]
 
 
 def run(config: ConfigOption = None) -> None:

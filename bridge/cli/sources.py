@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 import typer
 
 from bridge import commands
-from bridge.cli.asking import WAIT, ConfigOption, JsonOption, WaitOption, YesOption, ask, confirmed, one_of
+from bridge.cli.asking import WAIT, JsonOption, WaitOption, YesOption, ask, confirmed, one_of
 from bridge.cli.at_log import end_usage, settings_of
 from bridge.cli.completion import source_ids
 from bridge.cli.event_line import printable
+from bridge.cli.options import ConfigOption
 from bridge.cli.spec import FileOption, SetOption, Unreadable, UnsetOption, spec_of
 from bridge.commands import Done
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -10,6 +9,7 @@ import typer
 
 from bridge.cli.at_log import at_log, settings_of
 from bridge.cli.ending import until_signal
+from bridge.cli.options import ConfigOption
 from bridge.cli.terminal import Terminal, nobody_reads, while_somebody_reads
 from bridge.errors import LogUnavailable
 
@@ -24,10 +24,7 @@ EVERY = 1.0
 
 def status(
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
-    ] = None,
+    config: ConfigOption = None,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Look again every second, until q or Ctrl-C.")
     ] = False,

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,7 @@ from bridge.backoff import delays
 from bridge.cli.completion import source_ids
 from bridge.cli.ending import first, until_signal
 from bridge.cli.event_line import event_line
+from bridge.cli.options import EX_CONFIG, EX_UNAVAILABLE, ConfigOption
 from bridge.cli.terminal import Columns, Terminal, nobody_reads, type_colour, while_somebody_reads
 from bridge.errors import ConfigurationError, LogUnavailable
 from bridge.event import Entry
@@ -29,17 +29,12 @@ if TYPE_CHECKING:
     from bridge.redis_log import Reader
     from bridge.settings import Settings
 
-EX_UNAVAILABLE = 69
-EX_CONFIG = 78
 FROM_FORMS = "start, now, an entry's id, a duration such as 10m, or a time such as 2026-11-21T12:00:00Z"
 
 
 def tail(
     *,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "-c", metavar="FILE", envvar="BRIDGE_CONFIG", help="Configuration (TOML)."),
-    ] = None,
+    config: ConfigOption = None,
     types: Annotated[
         list[str] | None, typer.Option("--type", metavar="GLOB", help="Only events of such types; may be repeated.")
     ] = None,

@@ -13,14 +13,13 @@ import typer
 from bridge.cli.captured import Captured, captured
 from bridge.cli.completion import destination_ids
 from bridge.cli.keys import key_in
+from bridge.cli.options import EX_CONFIG, EX_USAGE
 from bridge.clock import unix
 from bridge.signing import VerifyingKey, verifying_key
 from bridge.verification import ID, SIGNATURE, TIMESTAMP, Verdict, span
 from bridge.verification import verify as check_signatures
 
 EX_NOT_VERIFIED = 1
-EX_USAGE = 2
-EX_CONFIG = 78
 
 
 class NamedKey(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-EX_UNAVAILABLE = 69
+from bridge.cli.options import EX_UNAVAILABLE
 
 
 def demo(
