@@ -45,6 +45,8 @@ from bridge.wiring import embedded_of, keys_of, log_options, server_of
 
 TICK = 1.0
 """Seconds between two signs that the event loop goes round."""
+COLLECT_EVERY = 60.0
+"""Seconds between two collections of what ended sources and destinations leave behind."""
 
 
 class App:
@@ -192,9 +194,14 @@ class App:
 
     async def _tick(self) -> None:
         beat = self._pulse.of("event loop")
+        gone, look = 0, monotonic() + COLLECT_EVERY
         while True:
             beat()
             await nap(TICK)
+            if monotonic() >= look and gone != self._fleet.gone_so_far:
+                # what ended leaves cycles behind, and the collector is set to look at old objects almost never
+                gone, look = self._fleet.gone_so_far, monotonic() + COLLECT_EVERY
+                gc.collect()
 
     def _trouble(self) -> dict[str, str]:
         return self.control.trouble

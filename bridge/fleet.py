@@ -151,6 +151,8 @@ class Fleet:
         """Of the sources that run, by id."""
         self.sources: dict[str, Slot] = {}
         self.destinations: dict[str, Slot] = {}
+        self.gone_so_far = 0
+        """How many sources and destinations have ended since the start."""
         self._accounts = Accounts()
         self._grace = 20.0
 
@@ -263,6 +265,7 @@ class Fleet:
             return list(await workers_of(name, destination, self.around(links, sender, group), stack))
 
         async def gone() -> None:
+            self.gone_so_far += 1
             self._log.leave(name)
             if name not in self.destinations or self.destinations[name].wanted is None:
                 self._live.forget_destination(name)
@@ -278,6 +281,7 @@ class Fleet:
             return [self._reader(name, source, subscription, group.stop)]
 
         async def gone() -> None:
+            self.gone_so_far += 1
             self.subscriptions.pop(name, None)
             await within(self._forget(name), self._grace)
             if name not in self.sources or self.sources[name].wanted is None:
