@@ -60,6 +60,18 @@ def lag_of(newest: tuple[str | datetime, datetime] | None) -> float | None:
         return None  # not in the form that Python reads, or without an offset
 
 
+def is_own(owner: str, instance: str) -> bool:
+    """Whether this very process has that owner's name: an opening of its own came late, or its answer was lost."""
+    return owner.rpartition(":")[0] == instance
+
+
+def own_is_overtaken(fenced: Fenced, instance: str) -> LogUnavailable | Fenced:
+    """Why a destination has to be opened again, where the newer owner is this process itself; else the fence."""
+    if is_own(fenced.owner, instance):
+        return LogUnavailable("OVERTAKEN", "an opening of this bridge's own came late: open again")
+    return fenced
+
+
 class Committer:
     """The writers of one partition and the one connection they share."""
 
@@ -127,7 +139,10 @@ class Committer:
             self._block(error)
             raise
         self._unblock()
-        accept(reply)
+        try:
+            accept(reply)
+        except Fenced as fenced:
+            raise self._told(fenced, writer) from None
 
     def wake(self) -> None:
         """Some writer has something to send."""
@@ -230,7 +245,7 @@ class Committer:
                 writer.refused(moved)
                 return
         except Fenced as fenced:
-            writer.refused(fenced)
+            writer.refused(self._told(fenced, writer))
             return
         writer.committed()
         for reason in batch.parked[1::4]:
@@ -267,8 +282,12 @@ class Committer:
             if (sequence, owner) == before or writer.owner != before[1]:
                 continue
             newer = owner != writer.owner and epoch >= writer.epoch
-            writer.refused(Fenced(owner) if newer else Moved(sequence, ""))
+            writer.refused(self._told(Fenced(owner), writer) if newer else Moved(sequence, ""))
         self._generation = generation
+
+    def _told(self, fenced: Fenced, writer: Writer) -> Moved | Fenced:
+        """The fence; where the newer owner is this process itself, the place has only to be read again."""
+        return Moved(writer.position.sequence, "") if is_own(fenced.owner, self._instance) else fenced
 
     def _block(self, error: LogUnavailable) -> None:
         if self.blocked != error.code:

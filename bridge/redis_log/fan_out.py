@@ -11,6 +11,7 @@ from bridge.clock import now, rfc3339
 from bridge.errors import Fenced, LogUnavailable, Moved
 from bridge.event import Entry
 from bridge.fan_out import Addressed, Chunk, Opened, Refused
+from bridge.redis_log.commit import own_is_overtaken
 from bridge.redis_log.entries import entry_of
 from bridge.redis_log.keys import Keys
 from bridge.redis_log.link import Argument, Link, Script, Server, classify
@@ -139,7 +140,10 @@ class FollowedLog:
         return entries
 
     async def _call(self, script: Script, *args: Argument) -> list[Any]:
-        return _accept(await self._link.script(script, *args))
+        try:
+            return _accept(await self._link.script(script, *args))
+        except Fenced as fenced:
+            raise own_is_overtaken(fenced, self._instance) from None
 
 
 class Streams:
@@ -169,7 +173,10 @@ class Streams:
         args: list[Argument] = [self._owner, after, to, self._most, self._like, rfc3339(now())]
         for entry, stream in batch:
             args += (entry.entry, stream, entry.id, entry.type, entry.subject, entry.event)
-        outcome = await self._call(FAN_OUT, *args)
+        try:
+            outcome = await self._call(FAN_OUT, *args)
+        except Fenced as fenced:
+            raise own_is_overtaken(fenced, self._owner.rpartition(":")[0]) from None
         return Refused(int(outcome[0]), outcome[1].decode(errors="replace")) if outcome else None
 
     async def check(self, position: str) -> None:

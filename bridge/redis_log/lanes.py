@@ -8,9 +8,9 @@ from typing import Any
 
 from bridge.clock import now, rfc3339
 from bridge.delivery.lane import Claims, Head, Reader, Request, Settlement, Taken, Together
-from bridge.errors import LogUnavailable
+from bridge.errors import Fenced, LogUnavailable
 from bridge.event import Entry
-from bridge.redis_log.commit import accept
+from bridge.redis_log.commit import accept, own_is_overtaken
 from bridge.redis_log.delivery_clock import DeliveryClock
 from bridge.redis_log.entries import entries_of, entry_of
 from bridge.redis_log.feed import Feed
@@ -138,7 +138,7 @@ class RedisLanes:
         replies = await self._link.scripts(calls)
         if self._generation != self._link.generation:
             raise LogUnavailable("CONNECTION", "a new connection: the log may be an older copy")
-        verdicts = [_checked(reply) for reply in replies]
+        verdicts = [self._checked(reply) for reply in replies]
         next_due, waiting, due, joined = verdicts.pop()
         if claims.position:
             self._read = None if read < 0 else read
@@ -172,7 +172,15 @@ class RedisLanes:
         reply = await self._link.script(script, *self._keys, *args)
         if self._generation != self._link.generation:
             raise LogUnavailable("CONNECTION", "a new connection: the log may be an older copy")
-        return accept(reply)
+        return self._checked(reply)
+
+    def _checked(self, reply: Reply) -> list[Reply]:
+        if isinstance(reply, Exception):
+            raise classify(reply) from reply
+        try:
+            return accept(reply)
+        except Fenced as fenced:
+            raise own_is_overtaken(fenced, self._instance) from None
 
     def _settlement(self, settlement: Settlement) -> Command:
         outcome = settlement.outcome
@@ -185,12 +193,6 @@ class RedisLanes:
             self._together.events, self._together.bytes, self._batches, len(settlement.ids), *settlement.ids,
             len(settlement.dead), *dead, *(part for pair in settlement.behind for part in pair),
         )  # fmt: skip
-
-
-def _checked(reply: Reply) -> list[Reply]:
-    if isinstance(reply, Exception):
-        raise classify(reply) from reply
-    return accept(reply)
 
 
 def _head(

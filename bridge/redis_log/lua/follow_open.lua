@@ -8,7 +8,9 @@
 local stored = redis.call('HMGET', KEYS[1], 'owner', 'epoch', 'begins', 'buried')
 local epoch, held, seen = tonumber(stored[2] or '0'), tonumber(ARGV[2]), tonumber(ARGV[5])
 local owner = ARGV[1] .. ':' .. ARGV[2]
-if held > 0 and stored[1] and stored[1] ~= owner and epoch >= held then
+-- an owner of the same instance is this one: the answer to an earlier opening was lost
+local same = stored[1] and string.match(stored[1], '^(.*):%d+$') == ARGV[1]
+if held > 0 and stored[1] and not same and epoch >= held then
   return {'FENCED', stored[1]}
 end
 

@@ -10,7 +10,9 @@ if ARGV[5] and not redis.call('LPOS', KEYS[3], ARGV[5]) then
 end
 local epoch, held = tonumber(stored[2] or '0'), tonumber(ARGV[2])
 -- guard: fence
-if held > 0 and stored[1] and stored[1] ~= ARGV[1] .. ':' .. ARGV[2] and epoch >= held then
+-- an owner of the same instance is this one: the answer to an earlier opening was lost
+local same = stored[1] and string.match(stored[1], '^(.*):%d+$') == ARGV[1]
+if held > 0 and stored[1] and not same and epoch >= held then
   return {'FENCED', stored[1]}
 end
 -- end guard
