@@ -5,7 +5,6 @@ against the daemon's own emulator, the rest against `benchmarks.upstream`.
 """
 
 import json
-import statistics
 import subprocess
 import sys
 import threading
@@ -20,7 +19,7 @@ from typing import Any
 
 from benchmarks.daemon import STREAM, configuration, daemon, webhook
 from benchmarks.latency import paced
-from benchmarks.marks import Tally, since_sent, tally
+from benchmarks.marks import Spread, Tally, since_sent, spread, tally
 from benchmarks.processes import KEY, ROOT, Child, Valkey, free_port, python, wait_for
 from benchmarks.receipts import Hooks
 
@@ -33,24 +32,6 @@ SETTLE = 5.0
 """Seconds before an idle daemon is looked at."""
 SCRAPES = 15.0
 """Seconds between scrapes."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Of values in milliseconds, or in entries."""
-
-    p50: float
-    p95: float
-    most: float
-
-    def __str__(self) -> str:
-        return f"p50 {self.p50:.1f}, p95 {self.p95:.1f}, most {self.most:.1f}"
-
-
-def spread(values: list[float]) -> Spread:
-    """Of at least one."""
-    ordered = sorted(values)
-    return Spread(statistics.median(ordered), ordered[len(ordered) * 95 // 100], ordered[-1])
 
 
 def ask(port: int, path: str, body: object = None) -> bytes:

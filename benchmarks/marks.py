@@ -88,6 +88,24 @@ def delays(values: Sequence[float]) -> Delays:
     return Delays(ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100], ordered[-1], len(ordered))
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Milliseconds, of too few values for a p99."""
+
+    p50: float
+    p95: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"p50 {self.p50:.1f}, p95 {self.p95:.1f}, most {self.most:.1f} ms"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Of values in milliseconds."""
+    ordered = sorted(values)
+    return Spread(ordered[len(ordered) // 2], ordered[len(ordered) * 95 // 100], ordered[-1])
+
+
 def since_sent(receipts: Sequence[Receipt]) -> list[float]:
     """Milliseconds from the sending of each event to its receipt, the warm-up left out."""
     return [(seen - sent) / 1e6 for _, _, sent, seen in receipts[WARM_UP:]]

@@ -164,15 +164,15 @@ def steering(bench: Bench) -> tuple[object, list[Row]]:
     bench.say("adding sources")
     added = figures["adding"] = control.adding(bench.directory, times=bench.seconds(50, 20))
     rows = [
-        ("POST /v1/sources to its answer, ms", str(added.answer), ""),
-        ("POST /v1/sources to its first event in the log, ms", str(added.event), "< 200 ms"),
+        ("POST /v1/sources to its answer", str(added.answer), ""),
+        ("POST /v1/sources to its first event in the log", str(added.event), "< 200 ms"),
     ]
     bench.say("reloading under load")
     turned = figures["reloads"] = control.reloads(bench.upstream, bench.directory, rate=1000, every=bench.seconds(2, 1))
     rows += [
-        ("10 reloads at 1,000 events/s: each, ms", str(turned.took), ""),
+        ("10 reloads at 1,000 events/s: each", str(turned.took), ""),
         ("log, webhooks", f"{turned.log.fault() or 'whole'}, {turned.webhooks.fault() or 'whole'}", "whole"),
-        ("upstream to receiver, ms", str(turned.delay), ""),
+        ("upstream to receiver", str(turned.delay), ""),
     ]
     for name, more in (("alone", {}), ("with a follower", {"follow": True}), ("scraped", {"scrape": True})):
         bench.say(f"idle, {name}")
@@ -184,8 +184,8 @@ def steering(bench: Bench) -> tuple[object, list[Row]]:
     seen = figures["shown"] = control.shown(bench.upstream, bench.directory, rate=1000, seconds=bench.seconds(30, 12))
     for name, each in seen.items():
         rows += [
-            (f"{name} at 1,000 events/s: behind Redis, ms", str(each.behind_ms), "agrees"),
-            (f"{name}: counts that can't be so; time of an answer, ms", f"{each.wrong}; {each.answer_ms}", "0"),
+            (f"{name} at 1,000 events/s: behind Redis", str(each.behind_ms), "agrees"),
+            (f"{name}: counts that can't be so; time of an answer", f"{each.wrong}; {each.answer_ms}", "0"),
         ]
     return figures, rows
 

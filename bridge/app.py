@@ -45,6 +45,8 @@ from bridge.wiring import embedded_of, keys_of, log_options, server_of
 
 TICK = 1.0
 """Seconds between two signs that the event loop goes round."""
+LONGEST_REMARK = 1000
+"""Characters of what is told of a refused reload; the log lines have all of it."""
 COLLECT_EVERY = 60.0
 """Seconds between two collections of what ended sources and destinations leave behind."""
 
@@ -77,7 +79,8 @@ class App:
         letters, replays, records = DeadLetters(server, keys), ReplayRequests(server, keys), ParkedRecords(server, keys)
         self._effects = Effects(self._fleet, supervisor, letters, replays, records)
         self.board = Board(
-            self.roster, self._fleet, self.log, self._overviews, live=observe.live, stop=stop, trouble=self._trouble
+            self.roster, self._fleet, self.log, self._overviews, live=observe.live, stop=stop, trouble=self._trouble,
+            remarks=lambda: self._remarks,
         )  # fmt: skip
         self.control = Control(
             self.roster, self._definitions, self._fleet, self._effects, self.board.overview,
@@ -90,6 +93,8 @@ class App:
         self._manager = ServiceManager(os.environ)
         forget(os.environ)
         self._begun = False
+        self._remarks: dict[str, str] = {}
+        """What a person should mend, though the bridge does its job."""
         self._asked = asyncio.Event()
         """A reload is asked for."""
 
@@ -158,7 +163,8 @@ class App:
         beginning.result()
         self._begun = True
         for name, loop in {
-            "commands": self.control.follow, "definitions": self.control.tidy, "reload": self._reload_forever
+            "commands": self.control.follow, "definitions": self.control.tidy, "look": self.board.watch,
+            "reload": self._reload_forever,
         }.items():  # fmt: skip
             self._supervisor.start(Worker(name, loop, Phase.CUT))
 
@@ -213,8 +219,13 @@ class App:
             self._manager.reloading()
             try:
                 await self._reload()
+                self._remarks = {}
             except ConfigurationError as error:
-                self.observe(ReloadRefused([str(problem) for problem in error.problems]))
+                problems = [str(problem) for problem in error.problems]
+                self._remarks = {
+                    "configuration": f"the last reload was refused: {'; '.join(problems)}"[:LONGEST_REMARK]
+                }
+                self.observe(ReloadRefused(problems))
             finally:
                 self._manager.ready()
 

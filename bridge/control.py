@@ -252,8 +252,10 @@ class Control:
         """The watches that are over, and whose time to stay has passed; a destination's once it has everything."""
         time = asyncio.get_running_loop().time()
         runs = {self.roster.run_of(source) for source in self._fleet.ended}
+        watches = dict(self.roster.watches())
+        self._ended = {at: since for at, since in self._ended.items() if at in watches}  # others were removed
         over = []
-        for at, watch in self.roster.watches():
+        for at, watch in watches.items():
             if watch.run not in runs or time - self._ended.setdefault(at, time) < watch.keep:
                 continue
             if at[0] == "sources" or await self._definitions.idle(at[1]):

@@ -149,6 +149,8 @@ class AttemptMade(Fact, frozen=True):
     status: int | None
     seconds: float
     error: str
+    events: int = 1
+    """How many went out in it."""
 
 
 class LaneHeld(Fact, frozen=True):

@@ -267,8 +267,6 @@ class Fleet:
         async def gone() -> None:
             self.gone_so_far += 1
             self._log.leave(name)
-            if name not in self.destinations or self.destinations[name].wanted is None:
-                self._live.forget_destination(name)
 
         return Slot(name, make, gone, self._supervisor)
 
@@ -284,8 +282,6 @@ class Fleet:
             self.gone_so_far += 1
             self.subscriptions.pop(name, None)
             await within(self._forget(name), self._grace)
-            if name not in self.sources or self.sources[name].wanted is None:
-                self._live.forget(name)
 
         return Slot(name, make, gone, self._supervisor)
 

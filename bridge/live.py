@@ -75,8 +75,12 @@ class DestinationLive(Struct):
     """Attempts by their outcome."""
     times: Times = field(default_factory=lambda: Times(ATTEMPTS))
     """Of the attempts."""
+    delivered: int = 0
+    """Events that the receiver has, or that were added to streams."""
     written: int = 0
     """Events added to streams."""
+    failure: str = ""
+    """Why the last attempt failed, if it did."""
     dead: int = 0
     """Events given up."""
     missing: int = 0
@@ -90,11 +94,6 @@ class DestinationLive(Struct):
     def attempts(self) -> int:
         """Webhook requests."""
         return self.outcomes.total()
-
-    @property
-    def delivered(self) -> int:
-        """Attempts that were delivered, or events added to streams."""
-        return self.outcomes["delivered"] + self.written
 
 
 class Live:
@@ -211,9 +210,16 @@ class Live:
         destination = self._destination(fact.destination)
         destination.outcomes[fact.outcome] += 1
         destination.times.add(fact.seconds)
+        if fact.outcome == "delivered":
+            destination.delivered += fact.events
+            destination.failure = ""
+        else:
+            destination.failure = fact.error
 
     def _written(self, fact: facts.FanOutWritten) -> None:
-        self._destination(fact.destination).written += fact.events
+        destination = self._destination(fact.destination)
+        destination.written += fact.events
+        destination.delivered += fact.events
 
     def _buried(self, fact: facts.DeadLettered) -> None:
         self._destination(fact.destination).dead += 1

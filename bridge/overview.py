@@ -56,6 +56,7 @@ class DestinationView(Struct, kw_only=True, frozen=True):
     state: str
     """`active`, `probing`, `disabled`, `paused`, `fenced`, `unusable`."""
     reason: str = ""
+    """Why it is in this state; of an active one where something waits, why the last attempt failed."""
     since_seconds: float | None = None
     """How long it has been in this state; None where it never left the first one."""
     behind: int | None = 0
@@ -64,14 +65,16 @@ class DestinationView(Struct, kw_only=True, frozen=True):
     """Entries taken up and neither settled nor put back."""
     waiting: int = 0
     """Subjects, or batches, that wait for a retry or behind one."""
+    waiting_entries: int = 0
+    """Entries in them; of very many subjects, those of the first ones."""
     oldest_seconds: float | None = None
     """Age of its oldest unsettled entry; None where nothing waits."""
     next_due_seconds: float | None = None
     dead: int = 0
     rate: float = 0.0
-    """Entries looked at a second, over the last seconds."""
+    """Events delivered a second, over the last seconds; where no bridge is asked, entries looked at."""
     delivered: int = 0
-    """Since the start, as those that follow: attempts that were delivered, or events added to streams."""
+    """Events that the receiver has, or that were added to streams; since the start, as those that follow."""
     attempts: int = 0
 
 

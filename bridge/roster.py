@@ -94,6 +94,7 @@ class Roster:
                         damaged[known, id_] = (Problem("", f"what is stored is damaged: {error}"),)
         same = {at for at, one in self.added.items() if at in before and before[at].spec == one.spec}
         self._models = {at: model for at, model in self._models.items() if at in same}
+        self._given = {at: given for at, given in self._given.items() if at in same}
         self._fit()
         self.unusable |= damaged
 

@@ -59,10 +59,12 @@ class Rates:
         return max(0.0, (counts[counted] - before[counted]) / (now - then))
 
 
-def counts_of(look: Look) -> dict[Counted, int]:
-    """What a look says of which the rates are shown."""
+def counts_of(look: Look, live: Live | None = None) -> dict[Counted, int]:
+    """What a look says of which the rates are shown; of destinations what was delivered, where that is known."""
     found: dict[Counted, int] = {("source", id_): source.sequence for id_, source in look.sources.items()}
     found |= {("log", str(at)): partition.added for at, partition in enumerate(look.log)}
+    if live is not None:
+        return found | {("destination", name): live.destination(name).delivered for name in look.destinations}
     added = sum(partition.added for partition in look.log)
     behind = {name: each.lag for name, each in look.destinations.items() if any(each.positions)}
     found |= {("destination", name): added - lag for name, lag in behind.items() if lag is not None}
@@ -82,7 +84,7 @@ class Views:
         *, bridge: BridgeView | None, time: str, now: float,
     ) -> Overview:  # fmt: skip
         """Everything, of one look at all of these. `time` is RFC 3339, `now` monotonic seconds, as in `live`."""
-        self.rates.note(counts_of(look), look.at)
+        self.rates.note(counts_of(look, self.live), look.at)
         listed = list(destinations)
         names = {one.id for one in listed}
         return Overview(
@@ -134,6 +136,8 @@ class Views:
             state, reason, since = "paused", "", None
         elif live.fenced:
             state, reason, since = "fenced", f"{live.fenced} delivers to it now", None
+        elif state == "active" and look.lanes:
+            reason = live.failure
         return DestinationView(
             id=listed.id, kind="stream" if listed.kind == "stream" else "webhook", url=listed.url,
             defined=listed.defined, state=state, reason=reason, since_seconds=since, **self._queue(listed.id, look),
@@ -148,6 +152,7 @@ class Views:
 
     def _queue(self, name: str, look: DestinationLook) -> dict[str, Any]:
         return {
-            "behind": look.lag, "in_flight": look.in_flight, "waiting": look.lanes, "oldest_seconds": look.oldest,
+            "behind": look.lag, "in_flight": look.in_flight, "waiting": look.lanes,
+            "waiting_entries": look.entries, "oldest_seconds": look.oldest,
             "next_due_seconds": look.next_due, "dead": look.dead, "rate": self.rates(("destination", name)),
         }  # fmt: skip

@@ -142,6 +142,7 @@ class _Attempt:
                 outcome.status,
                 self.loop.time() - self.started,
                 outcome.error,
+                len(unit.entries),
             )
         )
 

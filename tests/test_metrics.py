@@ -137,7 +137,8 @@ async def test_labels_are_bounded_by_what_there_is() -> None:
     assert ("destination", "d") not in labels
     of_gone = {name for name, of in samples(said).items() if any(("destination", "gone") in each for each in of)}
     assert {name.removeprefix("runbridge_destination_") for name in of_gone} == {
-        "state", "behind_entries", "in_flight_entries", "waiting_lanes", "queue_age_seconds", "dead_letters"
+        "state", "behind_entries", "in_flight_entries", "waiting_lanes", "waiting_entries", "queue_age_seconds",
+        "dead_letters",
     }  # fmt: skip
     assert value(said, "events_total", source="t") == 0
 
@@ -149,7 +150,8 @@ async def test_without_redis_the_process_is_said() -> None:
     assert value(away, "source_state", source="s", state="connected") == 1
     assert {name.removeprefix("runbridge_") for name in samples(there).keys() - samples(away).keys()} == {
         "destination_state", "destination_behind_entries", "destination_in_flight_entries",
-        "destination_waiting_lanes", "destination_queue_age_seconds", "destination_dead_letters", "log_entries",
+        "destination_waiting_lanes", "destination_waiting_entries", "destination_queue_age_seconds",
+        "destination_dead_letters", "log_entries",
         "log_added_entries_total", "log_parked_records",
     }  # fmt: skip
 

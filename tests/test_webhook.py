@@ -60,8 +60,9 @@ class Attempts:
         assert of is unit
         assert isinstance(fact, AttemptMade)
         assert fact == AttemptMade(
-            "crm", fact.event, unit.attempts + 1, outcome.result.value, outcome.status, fact.seconds, outcome.error
-        )
+            "crm", fact.event, unit.attempts + 1, outcome.result.value, outcome.status, fact.seconds, outcome.error,
+            len(unit.entries),
+        )  # fmt: skip
         assert 0 <= fact.seconds < 10
         return outcome
 

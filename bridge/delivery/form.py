@@ -138,7 +138,7 @@ def _identity(entry: Entry) -> tuple[str, bytes]:
         # the id in the log, also of one that comes back from the dead letters
         return message_id(entry.subject, entry.id or entry.entry.rpartition(":")[2]), b""
     trace = bytes(known.traceparent)[1:-1]
-    return message_id(known.source, known.id), trace if _trace(trace) else b""
+    return message_id(known.source, known.id), trace if trace and _trace(trace) else b""
 
 
 def _batch_id(ids: Sequence[str]) -> str:
@@ -150,7 +150,8 @@ def _batch_id(ids: Sequence[str]) -> str:
 
 def _shared(traces: Sequence[bytes]) -> bytes:
     """The trace context that all members of a batch have; nothing where one has another, or none."""
-    return traces[0] if traces.count(traces[0]) == len(traces) else b""
+    first = traces[0]
+    return first if first and traces.count(first) == len(traces) else b""
 
 
 def _batch_member(entry: Entry) -> tuple[str, bytes, bytes]:
@@ -163,8 +164,11 @@ def _batch_member(entry: Entry) -> tuple[str, bytes, bytes]:
     except _BAD_TEXT:
         event = members.read(text)
         return *_identity(entry), text if event else members.text(_stand_in(entry))
-    trace = ours.traceparent.encode() if ours.traceparent else b""
-    return message_id(ours.source, ours.id), trace if _trace(trace) else b"", text
+    id_ = message_id(ours.source, ours.id)
+    if not ours.traceparent:
+        return id_, b"", text
+    trace = ours.traceparent.encode()
+    return id_, trace if _trace(trace) else b"", text
 
 
 def _stand_in(entry: Entry) -> Members:

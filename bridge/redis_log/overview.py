@@ -53,6 +53,8 @@ class DestinationLook:
     """Dead letters."""
     oldest: float | None
     """How long its oldest unsettled entry has been in the log; None where nothing waits."""
+    entries: int = 0
+    """Entries that wait in the lanes, of the first ones where there are very many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class _Share:
     due: float | None
     oldest: float | None
     dead: int
+    entries: int
 
 
 async def _partition(
@@ -161,10 +164,10 @@ def _source(sequence: Reply, cursor: Reply, state: Reply, reason: Reply, time: R
 
 
 def _share(found: list[Reply], now: int) -> _Share:
-    standing, position, lag, in_flight, lanes, due, oldest, dead = found
+    standing, position, lag, in_flight, lanes, due, oldest, dead, entries = found
     return _Share(
         standing or b"", _text(position), lag, in_flight, lanes, None if due is None else due / 1000,
-        None if oldest is None else max(0.0, (now - oldest) / 1000), dead,
+        None if oldest is None else max(0.0, (now - oldest) / 1000), dead, entries,
     )  # fmt: skip
 
 
@@ -182,6 +185,7 @@ def _together(shares: Sequence[_Share | None], now: float) -> DestinationLook:
         min((share.due - now for share in there if share.due is not None), default=None),
         sum(share.dead for share in there),
         max((share.oldest for share in there if share.oldest is not None), default=None),
+        sum(share.entries for share in there),
     )
 
 

@@ -132,15 +132,22 @@ def _sse(path: Path, source: Tables) -> Iterator[Finding]:
 
 
 def _doubles(tables: Tables) -> Iterator[Finding]:
-    seen: dict[object, str] = {}
+    alike: dict[tuple[str, str], list[tuple[str, Tables]]] = {}
     for name, source in entries(tables, "sources"):
         kind = text_of(source, "kind")
-        if kind not in _SELECTED:
-            continue
-        key, same = _SELECTED[kind]
-        if not text_of(source, key) or (kind != _SSE and not text_of(source, "account")):
-            continue
-        first = seen.setdefault((kind, _filters(kind, source)), name)
+        selected = text_of(source, _SELECTED[kind][0]) if kind in _SELECTED else ""
+        if selected and (kind == _SSE or text_of(source, "account")):
+            alike.setdefault((kind, selected), []).append((name, source))
+    for (kind, _), named in alike.items():
+        if len(named) > 1:  # thousands of sources are compared for each that is added: most differ in this one key
+            yield from _doubles_among(kind, named)
+
+
+def _doubles_among(kind: str, named: list[tuple[str, Tables]]) -> Iterator[Finding]:
+    key, same = _SELECTED[kind]
+    seen: dict[object, str] = {}
+    for name, source in named:
+        first = seen.setdefault(_filters(kind, source), name)
         if first != name:
             why = "and a signal reaches one waiter only" if kind == _WAIT else "so every event would come twice"
             path = ("sources", name) if key == "account" else ("sources", name, key)

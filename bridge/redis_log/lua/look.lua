@@ -3,9 +3,11 @@
 -- ARGV  1 what the partition's keys start with   2 number of sources, then their ids; then the destinations' names
 -- Answer: {now, ms since 1970, {entries, entries ever added, last id, parked}, {source ...}, {destination ...}}.
 --         A source is {sequence, cursor, state, reason, time}, each false where it is not stored. A destination is
---         {name, standing, last id looked at, entries behind, taken up, waiting lanes, due and oldest in ms, letters},
+--         {name, standing, last id looked at, entries behind, taken up, waiting lanes, due and oldest in ms, letters,
+--         entries in the first of those lanes},
 --         what is not known false. Behind those asked for come others that have a group and dead letters.
 local root, sources = ARGV[1], {}
+local MOST_LANES = 100 -- of a destination whose entries are counted: nobody else is answered meanwhile
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -47,8 +49,13 @@ end
 
 local function destination(name)
   local held, dead = redis.call('HLEN', root .. ':held:' .. name), redis.call('XLEN', root .. ':dead:' .. name)
-  local found = {name, redis.call('HGET', root .. ':destination:' .. name, 'standing'), '', 0, 0, held, false, false, dead}
+  local found = {name, redis.call('HGET', root .. ':destination:' .. name, 'standing'), '', 0, 0, held, false, false, dead, 0}
   if held > 0 then
+    local lanes = redis.call('ZRANGE', root .. ':oldest:' .. name, 0, MOST_LANES - 1)
+    found[10] = #lanes
+    for _, lane in ipairs(lanes) do
+      found[10] = found[10] + redis.call('LLEN', root .. ':lane:' .. name .. '/' .. lane)
+    end
     local due = redis.call('ZRANGE', root .. ':due:' .. name, 0, 0, 'WITHSCORES')
     local oldest = redis.call('ZRANGE', root .. ':oldest:' .. name, 0, 0, 'WITHSCORES')
     found[7], found[8] = tonumber(due[2]) or false, tonumber(oldest[2]) or false
