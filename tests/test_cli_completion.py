@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 import typer.main
+from daemon import configuration, stream_source
+from servers import RedisServer
 from typer.testing import CliRunner
+from waiting import wait_blocking
 
 from bridge.cli import DEVELOP, LOOK, MEND, RUN, app
+from bridge.redis_log import Keys
 
 CONFIGURATION = """
 [sources.checkout]
@@ -83,6 +87,36 @@ def test_a_file_that_cannot_be_read_is_no_fuss(tmp_path: Path, text: str | None)
         path.write_text(text)
     assert completed(f"runbridge cursor get -c {path} ") in ([], ["a"])
     assert completed(f"runbridge cursor get -c {tmp_path} ") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("runbridge sources show -c {} ", ["file", "new"]),
+        ("runbridge sources remove -c {} ", ["new"]),
+        ("runbridge sources change -c {} f", []),
+        ("runbridge destinations remove -c {} ", ["crm"]),
+        ("runbridge destinations pause -c {} ", ["crm"]),
+    ],
+)
+def test_what_was_added_while_running_is_completed(
+    shared_servers: dict[str, RedisServer], prefix: str, tmp_path: Path, words: str, offered: list[str]
+) -> None:  # fmt: skip
+    """Beside the file's; alone where a command is for it alone. Where Redis is away, the file's are offered."""
+    server, path = shared_servers["valkey"], tmp_path / "bridge.toml"
+    for name in ("sources new", "sources file", "destinations crm"):
+        server.call("HSET", Keys(prefix, 0).definitions, name, "{}")
+    path.write_text(configuration(server.url, stream_source("file"), prefix=prefix, bctrl="http://127.0.0.1:1"))
+    wait_blocking(lambda: completed(words.format(path)) == offered, "Redis answers in time")
+    path.write_text(path.read_text().replace(server.url, "redis://127.0.0.1:1"))
+    assert completed(words.format(path)) == [name for name in offered if name == "file"]
+
+
+def test_completion_is_for_the_name_of_the_command() -> None:
+    """However it was started: a shell must not take `python` for it."""
+    command = [sys.executable, "-m", "bridge", "--show-completion", "bash"]
+    script = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert script.rstrip().endswith("_runbridge_completion runbridge")
 
 
 def test_version() -> None:

@@ -52,12 +52,14 @@ def test_list_before_anything_ran(stage: Stage, tmp_path: Path) -> None:
     assert {name: one["kind"] for name, one in found.items()} == {"crm": "webhook", "copy": "stream", "old": "gone"}
     assert found["crm"] == {
         "destination": "crm", "kind": "webhook", "state": "active", "since_seconds": None, "reason": "",
-        "positions": [""], "lag": 0, "in_flight": 0, "waiting": 0, "next_due_seconds": None, "dead": 0,
+        "positions": [""], "lag": 0, "in_flight": 0, "waiting": 0, "waiting_entries": 0, "next_due_seconds": None,
+        "dead": 0,
     }  # fmt: skip
     assert found["old"]["dead"] == 1
     table = run(path, "list").stdout.splitlines()
     assert [line.split()[0] for line in table] == ["DESTINATION", "crm", "copy", "old"]
     assert table[3].endswith("no longer configured")
+    assert "is defined in the configuration file" in run(path, "remove", "crm").stderr, "nobody is asked for --yes"
     assert table[0].split()[3:6] == ["BEHIND", "TAKEN", "UP"], "what was taken up is more than what is under way"
 
 

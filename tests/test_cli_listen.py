@@ -225,5 +225,26 @@ def test_refused(config: Path, arguments: tuple[str, ...], said: str) -> None:
     """What can't be is told before anything is read, without the secret, and ends with 2."""
     result = CliRunner().invoke(app, ["listen", "--config", str(config), *arguments])
     assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+    assert result.stderr.startswith("runbridge listen: ")
     assert "short" not in result.stderr
     assert SECRET not in result.stderr
+
+
+def test_all_mistakes_are_told_at_once(config: Path) -> None:
+    """One a line, each with its option."""
+    wrong = (
+        "-f",
+        "ftp://here/",
+        "--from",
+        "yesterdayish",
+        "--filter",
+        "data.status >",
+        "-H",
+        "nonsense",
+        "--secret",
+        "x",
+    )
+    result = CliRunner().invoke(app, ["listen", "--config", str(config), *wrong])
+    said = [line.split(":")[0] for line in result.stderr.splitlines() if line.startswith("  --")]
+    assert (result.exit_code, said) == (2, ["  --forward-to", "  --secret", "  --header", "  --filter", "  --from"])
+    assert result.stderr.startswith("runbridge listen: 5 mistakes:\n")

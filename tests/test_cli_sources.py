@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from daemon import Daemon, configuration, stream_source
 from servers import RedisServer
@@ -14,8 +15,10 @@ from typer.testing import CliRunner, Result
 from waiting import wait_blocking
 
 from bridge.cli import app
-from bridge.cli.shown import toml
+from bridge.cli.shown import toml, worded
 from bridge.cli.spec import Unreadable, spec_of
+from bridge.redis_log import Keys
+from bridge.roster import Added, field_of
 
 KIND = "bctrl.run-events.stream"
 SOURCE = '[sources.s]\nkind = "sse"\nurl = "https://news.example/"\n'
@@ -121,10 +124,30 @@ def test_redis_away(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert (found.exit_code, found.stderr.count("\n"), "hush" in found.output) == (69, 1, False), found.output
 
 
-def test_removing_asks(path: Path) -> None:
-    """Without a terminal and without --yes nothing is asked of anybody: exit 2."""
-    found = run(path, "remove", "new")
-    assert (found.exit_code, "say --yes" in found.stderr) == (2, True)
+@pytest.mark.parametrize(
+    ("id_", "said"),
+    [("nosuch", "there is no source 'nosuch'"), ("file", "defined in the configuration file"), ("new", "say --yes")],
+)
+def test_removing_asks(
+    path: Path, shared_servers: dict[str, RedisServer], prefix: str, id_: str, said: str
+) -> None:  # fmt: skip
+    """What can't be done is told before anybody is asked; without a terminal and without --yes nobody is: exit 2."""
+    added = msgspec.json.encode(Added({"kind": "sse", "url": SSE}))
+    shared_servers["valkey"].call("HSET", Keys(prefix, 0).definitions, field_of(("sources", "new")), added)
+    found = run(path, "remove", id_)
+    assert (found.exit_code, said in found.stderr, found.stderr.count("\n")) == (2, True, 1), found.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("rate", 3.99981261841983, "4.0"), ("lag_seconds", 0.0401, "40ms"), ("oldest_seconds", 90.5, "1m"),
+        ("events", 12345, "12,345"), ("id", "s", "s"),
+    ],
+)  # fmt: skip
+def test_numbers_are_rounded(name: str, value: object, text: str) -> None:
+    """`show` is for people: its --json has them whole."""
+    assert worded(name, value) == text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gzip
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -31,7 +33,7 @@ from upstream import HANG, Exchange, Part, Script, Upstream, frame, stream
 from waiting import wait_blocking, wait_until
 
 from bridge.cli import app
-from bridge.cli.looks import Looks
+from bridge.cli.looks import LARGEST, Looks
 from bridge.cli.status_lines import ROWS, SAID, block, concerns
 from bridge.cli.table import Line
 from bridge.overview import BridgeView, DestinationView, LogView, Overview, SourceView
@@ -102,6 +104,39 @@ def test_what_needs_attention_comes_first_in_words() -> None:
     assert [concern.wrong for concern in concerns(found)] == [True, True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        ({"waiting": 3, "waiting_entries": 306, "oldest_seconds": 60.0},
+         "active, 3 subjects waiting (306 events), the oldest event is 1m old"),
+        ({"waiting": 1, "oldest_seconds": 2.0, "reason": "answered 503"},
+         "active, answered 503, 1 subject waiting, the oldest event is 2s old"),
+        ({"waiting": 1, "oldest_seconds": 59.0}, ""),
+        ({"oldest_seconds": 90.0}, ""),
+    ],
+)  # fmt: skip
+def test_an_active_destination_whose_events_wait_needs_attention(view: dict[str, Any], said: str) -> None:
+    """A minute, or for a reason: it leads its table, and nobody reads "ready" alone above it."""
+    well, crm = (
+        DestinationView(id=id_, kind="webhook", state="active", **keys) for id_, keys in (("a", {}), ("crm", view))
+    )
+    shown = block(overview(destinations=[well, crm]))
+    head, _, *sentences = text(shown.sentences)
+    assert sentences[1:] == ([f"! destination crm: {said}"] if said else [])
+    assert head.endswith(": ready, but 1 thing needs attention" if said else ": ready")
+    rows = [line.split() for line in text(shown.columns)[-2:]]
+    assert [row[0] for row in rows] == (["crm", "a"] if said else ["a", "crm"])
+    assert ("(306)" in rows[0]) is ("waiting_entries" in view)
+
+
+def test_a_refused_reload_needs_attention() -> None:
+    """On one line, though the bridge is ready."""
+    bridge = BridgeView(instance="box", ready=True, problems={"configuration": "the last reload was refused:\n a: b"})
+    found = text(block(overview(bridge=bridge)).sentences)
+    assert found[-1] == "! configuration: the last reload was refused:  a: b"
+    assert found[0].endswith("ready, but 1 thing needs attention")
+
+
 def test_hundreds_of_sources_stay_on_one_screen() -> None:
     """So many rows and sentences, and how many more there are; as many rows as a terminal has lines."""
     many = [source(f"s{number}") for number in range(1960)]
@@ -124,6 +159,9 @@ def test_ids_leave_room_for_the_numbers() -> None:
     row = text(block(found, width=80).columns)[-1]
     assert (row.split()[0], row[:80].endswith("12,345")) == ("a-destination-wit…", True), row
     assert text(block(found).columns)[-1].startswith(name)
+    crm = DestinationView(id=name, kind="webhook", state="active", waiting=8000, waiting_entries=90_000, dead=12345)
+    found = overview(destinations=[crm])
+    assert text(block(found, width=80).columns)[-1][:80].endswith("12,345")
 
 
 def run(path: Path, *arguments: str) -> Result:
@@ -216,6 +254,30 @@ async def test_what_is_not_this_bridge_is_not_believed(
     assert why in found.unanswered
     assert found.overview.bridge is None
     assert [hook.headers["authorization"] for hook in receiver.hooks] == [f"Bearer {TOKEN}"]
+
+
+async def test_a_large_answer_is_read_to_its_end(path: Path) -> None:
+    """In as many parts as it comes, as of a bridge with thousands of sources; one without end is not."""
+    settings = load(path, {})
+    large = msgspec.structs.replace(overview(*(source(f"s{at}") for at in range(2000))), redis=settings.redis.address)
+
+    async def parts(hook: Hook) -> web.StreamResponse:
+        response, body = web.StreamResponse(), msgspec.json.encode(large)
+        await response.prepare(hook.request)
+        for at in range(0, len(body), 10_000):
+            await response.write(body[at : at + 10_000])
+        return response
+
+    async def endless(hook: Hook) -> web.StreamResponse:
+        return web.Response(body=gzip.compress(bytes(LARGEST + 1)), headers={"Content-Encoding": "gzip"})
+
+    async with Receiver(parts) as receiver:
+        environment = {"BRIDGE_HTTP__LISTEN": urlsplit(receiver.url).netloc}
+        async with Looks(load(path, environment)) as looks:
+            found = await looks.look()
+            assert (found.unanswered, found.overview) == ("", large)
+            receiver.answer = endless
+            assert "answers with more than 64 MiB" in (await looks.look()).unanswered
 
 
 @pytest.mark.parametrize("ending", ["q", "Ctrl-C"])

@@ -23,6 +23,18 @@ from bridge.overview import BridgeView, DestinationView, LogView, Overview, Sour
 STREAM = "/v2/runs/r/events/stream"
 MARKUP = '"><img src=x onerror="window.hit=1"><script>window.hit=1</script>'
 """A text that would run, were it ever taken as markup."""
+UNSEEN = "\u202e\u2066\u200f\u200b\u061c\ufeff\xad\u2028\x07\x1b\x9b"
+"""Characters that turn the direction, hide or end a line; the page shows each as U+FFFD."""
+SHOWN = len(UNSEEN) * "\ufffd"
+DIRECTIONS = (
+    "[...new Set([...document.body.querySelectorAll('*:not(wbr)')].map((each) => getComputedStyle(each).unicodeBidi))]"
+)
+"""How the texts of the page's elements turn their neighbours: `isolate` for not at all."""
+COVERED = """[...document.querySelectorAll('#sources tbody, #destinations tbody')].filter((row) => {
+    const [button, text] = ['.act button', '.how'].map((part) => row.querySelector(part).getBoundingClientRect());
+    return text.top < button.bottom;
+}).length"""
+"""How many rows have a text beside or below their button."""
 GROUND = "getComputedStyle(document.body).backgroundColor"
 FIGURES = {
     "count(9999)": "9,999", "count(12345)": "12.3 k", "count(999960)": "1.0 M", "count(null)": "\N{EN DASH}",
@@ -50,7 +62,7 @@ def overview(
     return Overview(
         time="2026-06-25T12:00:00Z", redis="redis://127.0.0.1:6379/0", sources=sources, destinations=destinations,
         log=[LogView(partition=0, entries=1234, added=5678, parked=parked, rate=120.4)],
-        bridge=BridgeView(instance="one", version="1.0", uptime_seconds=3.0, ready=True, **bridge),
+        bridge=BridgeView(version="1.0", uptime_seconds=3.0, ready=True, **{"instance": "one"} | bridge),
     )  # fmt: skip
 
 
@@ -224,8 +236,9 @@ async def test_anybody_can_use_it_on_any_screen() -> None:
         async with seen(stand.url) as sight:
             await sight.reads("h1", "3 things need you: source x")
             await sight.reads("#dead", "410 Gone, after 3 attempts")
-            await stand.say("entry", {"entry": "0-1-0", "id": "e0", "type": "t", "subject": "r", "time": ""})
+            await stand.say("entry", {"entry": "0-1-0", "id": "e0", "type": "t", "subject": "r" * 400, "time": ""})
             await sight.reads("#events tbody", "e0")
+            assert await sight.page.evaluate("document.querySelector('#events tbody tr').offsetHeight") < 60
             assert await sight.violations() == []
             light = await sight.page.evaluate(GROUND)
             await sight.page.emulate_media(color_scheme="dark")
@@ -235,6 +248,7 @@ async def test_anybody_can_use_it_on_any_screen() -> None:
             assert await sight.page.evaluate(GROUND) == light
             await sight.page.set_viewport_size({"width": 360, "height": 740})
             assert await sight.page.evaluate("document.documentElement.scrollWidth") == 360
+            assert await sight.page.evaluate(COVERED) == 0
             assert await sight.violations() == []
             await sight.page.get_by_role("button", name="crm", exact=True).click()
             assert await sight.violations() == []
@@ -264,18 +278,43 @@ async def test_two_thousand_sources_stay_in_hand() -> None:
         assert {each: await sight.page.evaluate(each) for each in FIGURES} == FIGURES
 
 
-async def test_no_text_of_others_becomes_markup() -> None:
+async def test_what_is_wrong_in_a_running_bridge_is_said() -> None:
+    """A refused reload needs somebody; a failure while something waits is a warning; what was taken is taken back."""
+    why = f"the last reload was refused: {'b' * 200}"
+    receiver = crm(reason="can't connect: Connection refused", waiting=1, rate=7.0)
+    async with Stand(overview([source(state="fenced")], [receiver], problems={"configuration": why})) as stand:
+        stand.answers["/v1/sources/checkout/resume"] = {}
+        async with seen(stand.url) as sight:
+            await sight.reads("h1", f"1 thing needs you: the configuration needs mending ({why[:60]}")
+            await sight.reads("#besides", "destination crm is retrying (can't connect: Connection refused)")
+            assert await sight.text("#destinations .state") == "Retrying"
+            assert await sight.page.locator("#destinations tbody[data-level=watch]").count() == 1
+            assert await sight.text("#outflow .words") == "7.0/s\ndelivered"
+            await sight.page.get_by_role("button", name="Resume: source checkout").click()
+            await sight.reads("#notice", "Source checkout is resumed.")
+            await sight.page.get_by_role("button", name="the configuration").click()
+            await sight.reads("#sheet-body", why)
+
+
+async def test_no_text_of_others_becomes_markup_or_turns_the_page_around() -> None:
     """Ids, reasons, types and whole events stay what they are, and digits too; a log that can't be read is said."""
     event = b'{"id": "<b>e0</b>", "data": {"html": "<img src=x onerror=window.hit=1>", "number": 12345678901234567890}}'
-    bad = overview([source(MARKUP, "failed", reason=MARKUP)], [crm("disabled", reason=MARKUP)], problems={"x": MARKUP})
+    text = UNSEEN + MARKUP
+    bad = overview(
+        [source(text, "failed", reason=text)], [crm("disabled", reason=text)], problems={text: text}, instance=text
+    )
     async with Stand(bad) as stand:
-        stand.answers["/v1/events/0-1-0"] = event
+        stand.answers["/v1/events/0-1-0"] = event.replace(b"<b>", f"<b>{UNSEEN[:-3]}".encode())
         async with seen(stand.url) as sight:
             await sight.reads("#sources .name", MARKUP)
-            await stand.say("entry", {"entry": "0-1-0", **dict.fromkeys(["id", "type", "subject", "time"], MARKUP)})
+            await sight.reads("h1", f"is refused ({SHOWN}{MARKUP[:9]}")
+            await stand.say("entry", {"entry": "0-1-0", **dict.fromkeys(["id", "type", "subject", "time"], text)})
             await sight.page.locator("#events .name").click()
             await sight.reads("#sheet pre", '"number": 12345678901234567890')
-            assert await sight.text("#sheet-title") == MARKUP
+            assert await sight.text("#sheet-title") == SHOWN + MARKUP
+            assert MARKUP in await sight.page.title()
+            assert not set(UNSEEN) & set(await sight.page.evaluate("document.documentElement.outerHTML"))
+            assert await sight.page.evaluate(DIRECTIONS) == ["isolate"]
             await stand.say("problem", {"title": "Service Unavailable", "detail": "READONLY"})
             await sight.reads("h1", "The bridge can't read its log since")
             await sight.reads("#besides", "READONLY. Below are the last figures.")

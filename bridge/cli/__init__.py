@@ -26,7 +26,11 @@ LONGEST_LINE = 200
 
 
 class Panels(TyperGroup):
-    """A group that lists its commands by panel."""
+    """A group that lists its commands by panel, and is called by its name however it was started."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # typer's own, whatever it takes
+        """As typer's own. Of `python -m bridge` a shell would make completions for `python` and `-m`."""
+        return super().main(*args, **{**kwargs, "prog_name": self.name})
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002  # click's, which typer hides
         """As typer's own, with a heading for each panel and the whole first sentence of each command."""

@@ -81,6 +81,16 @@ def confirmed(name: str, question: str, *, yes: bool) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
+def planned(settings: "Settings", name: str, command: Command, *, as_json: bool) -> None:
+    """Ends as `ask` where a command would be refused, by what the file and Redis say: before anybody is asked."""
+    with at_log(settings, name):
+        try:
+            if not asyncio.run(until_signal(_plan(settings, command))):
+                raise typer.Abort
+        except Declined as declined:
+            _refused(name, declined, as_json=as_json)
+
+
 async def _ask(settings: "Settings", command: Command, wait: float) -> Done | None:
     from bridge.redis_log.commands import Commands  # noqa: PLC0415  # --help should not wait for the whole bridge
     from bridge.wiring import keys_of, server_of  # noqa: PLC0415
@@ -90,6 +100,14 @@ async def _ask(settings: "Settings", command: Command, wait: float) -> Done | No
         return await commands.ask(command, wait)
     finally:
         await commands.close()
+
+
+async def _plan(settings: "Settings", command: Command) -> bool:
+    from bridge.cli.looks import Looks  # noqa: PLC0415  # as above
+
+    async with Looks(settings) as looks:
+        (await looks.roster()).plan(command, "")
+    return True
 
 
 def _refused(name: str, declined: Declined, *, as_json: bool) -> NoReturn:

@@ -9,7 +9,7 @@ from bridge.cli.at_log import at_log
 from bridge.cli.ending import until_signal
 from bridge.cli.event_line import printable
 from bridge.cli.looks import Looks
-from bridge.cli.status_lines import COLOURS
+from bridge.cli.status_lines import colour, waits
 from bridge.cli.table import span, table
 from bridge.cli.terminal import Part, Terminal, while_somebody_reads
 from bridge.overview import DestinationView
@@ -46,8 +46,8 @@ def _row(view: DestinationView) -> list[Part]:
     since = "" if view.since_seconds is None or view.state == "active" else f" {span(view.since_seconds)}"
     due = view.next_due_seconds
     return [
-        (printable(view.id), "bold"), (view.kind, "dim"), (view.state + since, COLOURS.get(view.state, "")),
-        ("?" if view.behind is None else str(view.behind), ""), (str(view.in_flight), ""), (str(view.waiting), ""),
+        (printable(view.id), "bold"), (view.kind, "dim"), (view.state + since, colour(view)),
+        ("?" if view.behind is None else str(view.behind), ""), (str(view.in_flight), ""), (waits(view), ""),
         ("" if due is None else "now" if due <= 0 else span(due), ""),
         (str(view.dead), "red" if view.dead else ""), (printable(view.reason), "dim"),
     ]  # fmt: skip
@@ -57,7 +57,8 @@ def _object(view: DestinationView, positions: tuple[str, ...]) -> dict[str, Any]
     return {
         "destination": view.id, "kind": view.kind, "state": view.state, "since_seconds": _rounded(view.since_seconds),
         "reason": view.reason, "positions": list(positions), "lag": view.behind, "in_flight": view.in_flight,
-        "waiting": view.waiting, "next_due_seconds": _rounded(view.next_due_seconds), "dead": view.dead,
+        "waiting": view.waiting, "waiting_entries": view.waiting_entries,
+        "next_due_seconds": _rounded(view.next_due_seconds), "dead": view.dead,
     }  # fmt: skip
 
 

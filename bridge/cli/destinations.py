@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from bridge import commands
-from bridge.cli.asking import EX_REFUSED, WAIT, JsonOption, WaitOption, YesOption, ask, confirmed, one_of
+from bridge.cli.asking import EX_REFUSED, WAIT, JsonOption, WaitOption, YesOption, ask, confirmed, one_of, planned
 from bridge.cli.at_log import end_usage, settings_of
-from bridge.cli.completion import destination_ids
+from bridge.cli.completion import added_destination_ids, every_destination_id
 from bridge.cli.event_line import printable
 from bridge.cli.options import ConfigOption
 from bridge.cli.spec import FileOption, SetOption, Unreadable, UnsetOption, secret_in, spec_of
@@ -21,7 +21,12 @@ EX_FAILED = 1
 TEST_WAIT = 30.0
 """Seconds for a test, unless told: an attempt may take 15, unless configured otherwise."""
 
-Id = Annotated[str, typer.Argument(metavar="NAME", help="The destination's name.", autocompletion=destination_ids)]
+Id = Annotated[
+    str, typer.Argument(metavar="NAME", help="The destination's name.", autocompletion=every_destination_id)
+]  # fmt: skip
+AddedId = Annotated[
+    str, typer.Argument(metavar="NAME", help="The destination's name.", autocompletion=added_destination_ids)
+]  # fmt: skip
 NewId = Annotated[str, typer.Argument(metavar="NAME", help="What to call the destination.")]
 Url = Annotated[str, typer.Option("--url", help="https:// for a webhook, redis:// for streams.")]
 Secrets = Annotated[
@@ -45,11 +50,12 @@ def list_destinations(*, config: ConfigOption = None, as_json: JsonLines = False
     r"""List the destinations: state, how far behind, what waits, dead letters.
 
     A destination is active; probing, where most attempts failed of late and one at a time is made until one is
-    delivered; disabled, where nothing is sent until somebody resumes it; paused, as somebody asked; or unusable, where
-    its keys don't fit the configuration any more. BEHIND counts entries of the log that it has not looked at, TAKEN UP
-    those that it has and that are neither settled nor waiting; it reads ahead, so they are more than are under way.
-    WAITING counts subjects (in format "batched" batches) whose first event is tried again later, NEXT says when the
-    next of them is due. Those that are no longer configured but have dead letters are listed too.
+    delivered; disabled, where nothing is sent until somebody resumes it; paused, as somebody asked; fenced, where
+    another process delivers to it; or unusable, where its keys don't fit the configuration any more. BEHIND counts
+    entries of the log that it has not looked at, TAKEN UP those that it has and that are neither settled nor waiting;
+    it reads ahead, so they are more than are under way. WAITING counts subjects (in format "batched" batches) whose
+    first event is tried again later, and in brackets the events that wait in them, at least; NEXT says when the next
+    of them is due. Those that are no longer configured but have dead letters are listed too.
 
     \b
       runbridge destinations list -c bridge.toml
@@ -110,7 +116,7 @@ def add(
 
 
 def change(
-    name: Id, *, config: ConfigOption = None, url: Url = "", given: Secrets = None, files: SecretFiles = None,
+    name: AddedId, *, config: ConfigOption = None, url: Url = "", given: Secrets = None, files: SecretFiles = None,
     new_secret: NewSecret = False, pairs: SetOption = None, unset: UnsetOption = None, file: FileOption = None,
     wait: WaitOption = WAIT, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -175,7 +181,7 @@ def resume(name: Id, *, config: ConfigOption = None, wait: WaitOption = WAIT, as
 
 
 def remove(
-    name: Id, *, config: ConfigOption = None,
+    name: AddedId, *, config: ConfigOption = None,
     forget: Annotated[bool, typer.Option("--forget", help="Its place in the log, and what waits, goes too.")] = False,
     yes: YesOption = False, wait: WaitOption = WAIT, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -190,10 +196,12 @@ def remove(
     Exit codes: 1 when the answer was no, otherwise as of `destinations add`.
     """
     settings = settings_of(config)
+    command = commands.RemoveDestination(name, forget)
     waits = " and drop what waits for it" if forget else ""
+    if not yes:
+        planned(settings, "destinations remove", command, as_json=as_json)
     confirmed("destinations remove", f"Remove destination {printable(name)}{waits}?", yes=yes)
     said = one_of("removed", "is not there")
-    command = commands.RemoveDestination(name, forget)
     ask(settings, "destinations remove", command, said, wait=wait, as_json=as_json)
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from bridge.cli.keys import key_in
+from bridge.cli.mistakes import Mistakes
 from bridge.delivery.form import form
 from bridge.dial import Tls
 from bridge.settings import Settings
@@ -56,13 +57,22 @@ def forward_target(
     to: str, body_format: BodyFormat, headers: Sequence[str] = (), *, secret: str = "", secret_file: Path | None = None,
     ca_file: Path | None = None, skip_verify: bool = False,
 ) -> ForwardTarget:  # fmt: skip
-    """The target that options say. Raises ValueError, with what to do, and without a secret."""
+    """The target that options say. Raises Mistakes, all at once, with what to do, and without a secret."""
     url = to if "://" in to else f"http://{to}"
-    target_of(url)
-    key = _key(secret, secret_file)
+    wrong, key, tls = Mistakes(), None, Tls()
+    pairs: list[tuple[str, str]] = []
+    with wrong.noted("--forward-to"):
+        target_of(url)
+        with wrong.noted():  # which says what options it is about
+            tls = _tls(url, ca_file, skip_verify=skip_verify)
+    with wrong.noted():
+        key = _key(secret, secret_file)
+    for each in headers:
+        with wrong.noted():
+            pairs.append(_header(each))
+    wrong.over()
     return ForwardTarget(
-        url, body_format, tuple(_header(each) for each in headers), random.token_bytes(32) if key is None else key,
-        key is None, _tls(url, ca_file, skip_verify=skip_verify),
+        url, body_format, tuple(pairs), random.token_bytes(32) if key is None else key, key is None, tls
     )  # fmt: skip
 
 

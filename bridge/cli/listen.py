@@ -13,6 +13,7 @@ import typer
 from bridge.cli.at_log import at_log, end_usage, settings_of
 from bridge.cli.completion import source_ids
 from bridge.cli.ending import first, until_signal
+from bridge.cli.mistakes import Mistakes
 from bridge.cli.options import ConfigOption
 from bridge.cli.tail import FROM_FORMS, Away, EventLines, Printed, Wanted, json_lines, pages, start_after
 from bridge.cli.terminal import nobody_reads, while_somebody_reads
@@ -99,28 +100,33 @@ def listen(
     from bridge.cli.forward_target import forward_target  # noqa: PLC0415  # --help should not wait for the bridge
     from bridge.cli.forwarding import Summary  # noqa: PLC0415
     from bridge.clock import now  # noqa: PLC0415
+    from bridge.delivery.filter import Filter  # noqa: PLC0415
 
-    try:
-        after = start_after(start, now())
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--from") from None
-    if not forward_to and (headers or secret or secret_file or ca_file or skip_verify or retries):
-        end_usage("listen", "nothing is sent without --forward-to URL")
-    try:
-        target = forward_to and forward_target(
+    settings, wrong, after, target, judge = settings_of(config), Mistakes(), "", None, Filter()
+    with wrong.noted():
+        if not forward_to and (headers or secret or secret_file or ca_file or skip_verify or retries):
+            raise ValueError("nothing is sent without --forward-to URL")
+    with wrong.noted():
+        target = None if not forward_to else forward_target(
             forward_to, body_format, headers or (), secret=secret, secret_file=secret_file, ca_file=ca_file,
             skip_verify=skip_verify,
         )  # fmt: skip
-    except ValueError as error:
-        end_usage("listen", str(error))
-    settings = settings_of(config)
-    if target and body_format == "thin" and not settings.http.links:
-        end_usage("listen", "--format thin needs links to the events: set http.listen or http.public_url")
-    wanted = _wanted(Wanted.of(settings, types or (), subjects or (), sources or ()), expression)
-    summary = Summary()
-    shown = Shown(wanted, summary, count, in_flight, retries, body=print_body, as_json=as_json)
+    with wrong.noted("--format"):
+        if forward_to and body_format == "thin" and not settings.http.links:
+            raise ValueError("thin needs links to the events: set http.listen or http.public_url")
+    with wrong.noted("--filter"):
+        judge = Filter(expression=expression)
+    with wrong.noted("--from"):
+        after = start_after(start, now())
+    if wrong.texts:
+        end_usage("listen", str(wrong))
+    wanted, summary = Wanted.of(settings, types or (), subjects or (), sources or ()), Summary()
+    shown = Shown(
+        lambda entry: wanted(entry) and judge(entry), summary, count, in_flight, retries, body=print_body,
+        as_json=as_json,
+    )  # fmt: skip
     with while_somebody_reads(), at_log(settings, "listen"):
-        asyncio.run(until_signal(_listen(settings, after, target or None, shown)))
+        asyncio.run(until_signal(_listen(settings, after, target, shown)))
     if target:
         print(f"runbridge listen: {summary}", file=sys.stderr)
 
@@ -136,16 +142,6 @@ class Shown:
     retries: int
     body: bool
     as_json: bool
-
-
-def _wanted(wanted: Wanted, expression: str) -> Callable[[Entry], bool]:
-    from bridge.delivery.filter import Filter, FilterError  # noqa: PLC0415  # as above
-
-    try:
-        judge = Filter(expression=expression)
-    except FilterError as error:
-        end_usage("listen", f"--filter: {error}")
-    return lambda entry: wanted(entry) and judge(entry)
 
 
 async def _listen(settings: "Settings", after: str, forward: "ForwardTarget | None", shown: Shown) -> None:

@@ -22,8 +22,8 @@ from bridge.wiring import keys_of, server_of
 
 PATIENCE = 2.0
 """Seconds for a bridge's answer."""
-LARGEST = 32 << 20
-"""Bytes of its answer; a source takes some 500."""
+LARGEST = 64 << 20
+"""Bytes of its answer, at most: 5,000 sources take some 2 MB."""
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens there answers here
 
 
@@ -104,9 +104,9 @@ class Looks:
             async with self._session.get(
                 f"http://{where}/v1/status", headers=headers, allow_redirects=False
             ) as response:  # fmt: skip
-                body = await response.content.read(LARGEST)
                 if response.status != 200:
                     raise _Unanswered(f"{where} answers {response.status}: {_WHY.get(response.status, 'no bridge')}")
+                body = await _whole(response, where)
             overview = msgspec.json.decode(body, type=Overview)
         except TimeoutError:
             raise _Unanswered(f"no bridge answers at {where} within {PATIENCE:g} s") from None
@@ -124,6 +124,16 @@ _WHY = {401: "http.token is another one there", 404: "what listens there is no b
 
 class _Unanswered(Exception):  # a reason on its way to a Look
     """Why no bridge said how it stands."""
+
+
+async def _whole(response: aiohttp.ClientResponse, where: str) -> bytes:
+    """The answer to its end, which comes in many parts. Raises _Unanswered where it is larger than LARGEST."""
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > LARGEST:
+            raise _Unanswered(f"{where} answers with more than {LARGEST >> 20} MiB")
+    return bytes(body)
 
 
 def _moves(overview: Overview) -> bool:

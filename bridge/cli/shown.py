@@ -12,7 +12,7 @@ import msgspec
 from bridge.cli.at_log import at_log, end_usage
 from bridge.cli.ending import until_signal
 from bridge.cli.event_line import printable
-from bridge.cli.table import Line, span
+from bridge.cli.table import Line, rate, short_span
 from bridge.cli.terminal import Terminal, while_somebody_reads
 from bridge.overview import DestinationView, SourceView
 
@@ -82,6 +82,15 @@ def toml(spec: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[str]:
             yield f"{'.'.join(here)} = {json.dumps(value, ensure_ascii=False)}"
 
 
+def worded(name: str, value: object) -> str:
+    """A field of a view for people: spans in their unit, rates rounded."""
+    if isinstance(value, int | float) and name in _SPANS:
+        return short_span(value)
+    if isinstance(value, float):
+        return rate(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 async def _look(settings: "Settings") -> "Look":
     from bridge.cli.looks import Looks  # noqa: PLC0415  # as above
 
@@ -112,9 +121,8 @@ def _print(section: Section, view: View, definition: "Definition | None") -> Non
     terminal = Terminal()
     for name, value in msgspec.structs.asdict(view).items():
         if value not in (None, "", 0) or name == "state":
-            text = span(value) if name in _SPANS else f"{value:,}" if isinstance(value, int) else str(value)
             label = _LABELS.get(name) or name.removesuffix("_seconds").replace("_", " ")
-            terminal.line((f"{label:15} ", "dim"), (printable(text), ""))
+            terminal.line((f"{label:15} ", "dim"), (printable(worded(name, value)), ""))
     if definition is None:
         return
     where = " (the file's is in use; another one was added while running)" if definition.shadowed else ""

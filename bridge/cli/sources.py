@@ -6,15 +6,20 @@ from typing import Annotated, Literal
 import typer
 
 from bridge import commands
-from bridge.cli.asking import WAIT, JsonOption, WaitOption, YesOption, ask, confirmed, one_of
+from bridge.cli.asking import WAIT, JsonOption, WaitOption, YesOption, ask, confirmed, one_of, planned
 from bridge.cli.at_log import end_usage, settings_of
-from bridge.cli.completion import source_ids
+from bridge.cli.completion import added_source_ids, every_source_id
 from bridge.cli.event_line import printable
 from bridge.cli.options import ConfigOption
 from bridge.cli.spec import FileOption, SetOption, Unreadable, UnsetOption, spec_of
 from bridge.commands import Done
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The source's id.", autocompletion=source_ids)]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The source's id.", autocompletion=every_source_id)
+]  # fmt: skip
+AddedId = Annotated[
+    str, typer.Argument(metavar="ID", help="The source's id.", autocompletion=added_source_ids)
+]  # fmt: skip
 NewId = Annotated[str, typer.Argument(metavar="ID", help="What to call the source.")]
 Account = Annotated[str, typer.Option("--account", help="An account's NAME in the configuration.")]
 KIND = Annotated[str, typer.Option("--kind", help="The upstream call, such as bctrl.run-events.stream.")]
@@ -84,7 +89,7 @@ def add(
 
 
 def change(
-    id_: Id, *, config: ConfigOption = None, pairs: SetOption = None, unset: UnsetOption = None,
+    id_: AddedId, *, config: ConfigOption = None, pairs: SetOption = None, unset: UnsetOption = None,
     file: FileOption = None, wait: WaitOption = WAIT, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     r"""Change keys of a source that was added while running; --file gives it all keys anew.
@@ -135,7 +140,7 @@ def resume(id_: Id, *, config: ConfigOption = None, wait: WaitOption = WAIT, as_
 
 
 def remove(
-    id_: Id, *, config: ConfigOption = None,
+    id_: AddedId, *, config: ConfigOption = None,
     forget: Annotated[bool, typer.Option("--forget", help="Its cursor, and what it remembers, goes too.")] = False,
     yes: YesOption = False, wait: WaitOption = WAIT, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -150,9 +155,12 @@ def remove(
     Exit codes: 1 when the answer was no, otherwise as of `sources add`.
     """
     settings = settings_of(config)
+    command = commands.RemoveSource(id_, forget)
+    if not yes:
+        planned(settings, "sources remove", command, as_json=as_json)
     confirmed("sources remove", f"Remove source {printable(id_)}{' and its cursor' if forget else ''}?", yes=yes)
     said = one_of("removed", "is not there")
-    ask(settings, "sources remove", commands.RemoveSource(id_, forget), said, wait=wait, as_json=as_json)
+    ask(settings, "sources remove", command, said, wait=wait, as_json=as_json)
 
 
 def watch(

@@ -35,10 +35,12 @@ def status(
 ) -> None:  # fmt: skip
     r"""Show how everything stands: the bridge, the log, sources and destinations; first what needs attention.
 
-    Asks the running bridge (`http.listen`). Where none answers it shows what Redis has, and says so. RATE/s is what was
-    added, or looked at, a second; LAG is from the upstream's time of the last event to its receipt; BEHIND counts
-    entries of the log that a destination has not looked at, TAKEN UP those that it has and that are not settled,
-    WAITING subjects whose first event is tried again later. The first lines say what is not in order (!) and what
+    Asks the running bridge (`http.listen`). Where none answers it shows what Redis has, and says so. RATE/s is what a
+    source adds to the log a second, and the events a second that are delivered to a destination (that it looks at,
+    where no bridge answers); LAG is from the upstream's time of the last event to its receipt; BEHIND counts entries
+    of the log that a destination has not looked at, TAKEN UP those that it has and that are not settled, WAITING
+    subjects whose first event is tried again later, and in brackets the events that wait in them, at least. The first
+    lines say what is not in order (!), as an active destination whose oldest event has waited for a minute, and what
     else to look at.
 
     \b

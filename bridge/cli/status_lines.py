@@ -31,6 +31,8 @@ _SOURCE = ("SOURCE", "STATE", "RATE/s", "LAG", "LAST", "WHY")
 _DESTINATION = ("DESTINATION", "STATE", "RATE/s", "BEHIND", "TAKEN UP", "WAITING", "OLDEST", "DEAD", "WHY")
 _NUMBERS = frozenset({"RATE/s", "LAG", "LAST", "BEHIND", "TAKEN UP", "WAITING", "OLDEST", "DEAD"})
 
+LATE = 60.0
+"""Seconds that the oldest event of an active destination may wait before that needs attention."""
 _BESIDE = 62
 """Characters of a destination's row beside its id and the reason; a source's are fewer."""
 _SHORTEST = 12
@@ -49,14 +51,20 @@ def concerns(overview: Overview, unanswered: str = "") -> list[Concern]:
     """What needs attention, what is wrong first. `unanswered` is why no bridge answered, where one should have."""
     found = [Concern("bridge", unanswered)] if unanswered else []
     found += [_of_source(source) for source in overview.sources if source.state in _WRONG]
-    found += [_of_destination(destination) for destination in overview.destinations if destination.state in _WRONG]
+    found += [_of_destination(view) for view in overview.destinations if view.state in _WRONG or late(view)]
     named = {concern.what for concern in found}
     bridge = overview.bridge
     problems = bridge.problems if bridge else {}
-    found = [Concern(what, text) for what, text in problems.items() if what not in named] + found
+    found = [Concern(what, printable(text)) for what, text in problems.items() if what not in named] + found
     if bridge and not bridge.ready and not found:
         found.append(Concern("bridge", "is not ready"))
     return [*found, *_remarks(overview)]
+
+
+def late(view: DestinationView) -> bool:
+    """Whether an active destination needs attention: what waits for it is old, or it says why something waits."""
+    old = view.waiting > 0 and (view.oldest_seconds or 0.0) >= LATE
+    return view.state == "active" and (old or bool(view.reason))
 
 
 def _remarks(overview: Overview) -> Iterator[Concern]:
@@ -76,7 +84,8 @@ def _of_source(source: SourceView) -> Concern:
 
 def _of_destination(view: DestinationView) -> Concern:
     since = "" if view.since_seconds is None else f" for {span(view.since_seconds)}"
-    waits = f"{count(view.waiting, 'subject')} waiting" if view.waiting else ""
+    entries = f" ({count(view.waiting_entries, 'event')})" if view.waiting_entries else ""
+    waits = f"{count(view.waiting, 'subject')} waiting{entries}" if view.waiting else ""
     oldest = f"the oldest event is {span(view.oldest_seconds)} old" if view.oldest_seconds else ""
     return Concern(
         f"destination {view.id}",
@@ -99,7 +108,8 @@ def block(
 
     Where there is a `width`, ids are cut so that the numbers beside them are seen.
     """
-    sentences = [*_head(overview, unanswered), *_attention(concerns(overview, unanswered))]
+    found = concerns(overview, unanswered)
+    sentences = [*_head(overview, unanswered, sum(concern.wrong for concern in found)), *_attention(found)]
     sources, destinations = ordered(overview.sources), ordered(overview.destinations)
     most = left = ROWS
     if height is not None:
@@ -117,7 +127,13 @@ def block(
 
 def ordered(views: Sequence[View]) -> list[View]:
     """Those that need attention first, then as they were."""
-    return sorted(views, key=lambda view: _ORDER.index(view.state) if view.state in _ORDER else 0)
+    return sorted(views, key=_place)
+
+
+def _place(view: SourceView | DestinationView) -> int:
+    if isinstance(view, DestinationView) and late(view):
+        return len(_WRONG)
+    return _ORDER.index(view.state) if view.state in _ORDER else 0
 
 
 def source_table(
@@ -140,16 +156,28 @@ def source_table(
 
 def destination_table(destinations: Sequence[DestinationView], *, width: int | None = None) -> list[Line]:
     """Destinations in columns."""
+    if width is not None:
+        width -= max([0, *(len(waits(view)) - len("WAITING") for view in destinations)])
     rows: list[list[Part]] = [
         [
-            (_id(view.id, width), "bold"), (view.state, COLOURS.get(view.state, "")), (rate(view.rate), ""),
+            (_id(view.id, width), "bold"), (view.state, colour(view)), (rate(view.rate), ""),
             ("?" if view.behind is None else f"{view.behind:,}", ""), (f"{view.in_flight:,}", ""),
-            (f"{view.waiting:,}", ""), (short_span(view.oldest_seconds), ""),
+            (waits(view), ""), (short_span(view.oldest_seconds), ""),
             (f"{view.dead:,}", "red" if view.dead else ""), (printable(view.reason), "dim"),
         ]
         for view in destinations
     ]  # fmt: skip
     return table(_DESTINATION, rows, right=_NUMBERS)
+
+
+def colour(view: DestinationView) -> str:
+    """The style of its state."""
+    return "yellow" if late(view) else COLOURS.get(view.state, "")
+
+
+def waits(view: DestinationView) -> str:
+    """What waits: so many subjects, and of so many events where that is known: 3 (306)."""
+    return f"{view.waiting:,} ({view.waiting_entries:,})" if view.waiting_entries else f"{view.waiting:,}"
 
 
 def _id(id_: str, width: int | None) -> str:
@@ -165,13 +193,15 @@ def age(now: str, time: str) -> float | None:
         return None
 
 
-def _head(overview: Overview, unanswered: str) -> Iterator[Line]:
+def _head(overview: Overview, unanswered: str, wrong: int) -> Iterator[Line]:
     bridge = overview.bridge
     if bridge is None:
         why = "" if unanswered else " (http.listen is off)"
         yield (("runbridge", "bold"), (f": this is what Redis has{why}", ""))
     else:
         state = ("ready", "green") if bridge.ready else ("not ready", "red")
+        if bridge.ready and wrong:
+            state = (f"ready, but {count(wrong, 'thing needs', 'things need')} attention", "yellow")
         up = f" {bridge.version} on {printable(bridge.instance)}, up {span(bridge.uptime_seconds)}: "
         yield (("runbridge", "bold"), (up, ""), state)
     entries, added = sum(log.entries for log in overview.log), sum(log.rate for log in overview.log)

@@ -142,8 +142,10 @@ class DeadGroup {
   #row() {
     let letter;
     const name = element("button", { type: "button", class: "name" });
-    const subject = element("p", { class: "how" });
-    const why = element("p", { class: "why" });
+    const subject = element("p", { class: "how clamp" });
+    const said = element("bdi");
+    const tries = element("span");
+    const why = element("p", { class: "why clamp" }, said, tries);
     const when = element("td", { class: "number mid" });
     const button = element("button", { type: "button", class: "quiet" });
     const node = element(
@@ -157,9 +159,12 @@ class DeadGroup {
     button.addEventListener("click", () => this.#retry(letter, button));
     const fill = (now) => {
       letter = now;
-      write(name, letter.type);
-      write(subject, letter.subject);
-      write(why, `${reasonOf(letter)}, after ${plural(letter.attempts, "attempt")}`);
+      writeName(name, letter.type);
+      writeName(subject, letter.subject);
+      write(said, reasonOf(letter));
+      write(tries, `, after ${plural(letter.attempts, "attempt")}`);
+      mark(subject, "title", letter.subject);
+      mark(why, "title", reasonOf(letter));
       write(when, ago(Math.max(0, (Date.now() - Date.parse(letter.time)) / 1000)));
       const trying = letter.retrying || this.#asked.has(letter.id);
       button.disabled = trying;

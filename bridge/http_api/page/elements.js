@@ -1,32 +1,60 @@
 "use strict";
-// Elements of the page and what is written into them. Text only ever goes in as text: nothing here makes markup of it.
+// Elements of the page and what is written into them. Text only ever goes in as text: nothing here makes markup of it,
+// and nothing of it is unseen. Whatever the page shows is written here.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /** The one element of this id. */
 const byId = (id) => document.getElementById(id);
 
+// Characters that can't be seen and change what is: they turn the direction, hide, or end lines. Those that scripts and
+// emoji are joined with (U+200C, U+200D) stay, and so does white space.
+const UNSEEN = /(?![\t\n\r\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+/** The text with a sign in the place of each character that would falsify it; what is no text as it is. */
+function printable(text) {
+  return typeof text === "string" ? text.replace(UNSEEN, "\ufffd") : text;
+}
+
 /** A new element: its properties (`class` among them), attributes where their name has a hyphen, and children. */
 function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
     if (key === "class") made.className = value;
-    else if (key.includes("-")) made.setAttribute(key, value);
-    else made[key] = value;
+    else if (key.includes("-")) made.setAttribute(key, printable(value));
+    else made[key] = printable(value);
   }
-  made.append(...children);
+  made.append(...children.map(printable));
   return made;
 }
 
 /** Write a text, where it is another one: an unchanged node costs nothing and keeps a reader's selection. */
 function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const seen = printable(text);
+  if (node.textContent !== seen) node.textContent = seen;
+}
+
+const MOST_BROKEN = 200; // characters of a name that is broken with care
+
+/** As `write`, of a name: where it is broken, that is after one of its signs if it can be. */
+function writeName(node, name) {
+  const seen = printable(name);
+  if (node.textContent === seen) return;
+  const parts = seen.length > MOST_BROKEN ? [seen] : seen.split(/(?<=[._:/-])/);
+  node.replaceChildren(...parts.flatMap((part) => [part, element("wbr")]));
+}
+
+/** An element that holds a name; a long one in two lines, and whole where it is pointed at. */
+function named(tag, properties, name) {
+  const made = element(tag, { ...properties, title: name });
+  writeName(made, name);
+  return made;
 }
 
 /** Set or drop an attribute, where it changes. */
 function mark(node, name, value) {
   if (value === null) node.removeAttribute(name);
-  else if (node.getAttribute(name) !== value) node.setAttribute(name, value);
+  else if (node.getAttribute(name) !== printable(value)) node.setAttribute(name, printable(value));
 }
 
 /** Show or hide. */
@@ -103,7 +131,7 @@ function drawSpark(svg, history, now) {
 /** Say what came of something the reader did, for some seconds and to screen readers. */
 function notice(text, level = "ok") {
   const place = byId("notice");
-  place.replaceChildren(sign(level), text);
+  place.replaceChildren(sign(level), element("span", {}, text));
   place.dataset.level = level;
   clearTimeout(notice.timer);
   notice.timer = setTimeout(() => place.replaceChildren(), level === "bad" ? 15_000 : 7_000);

@@ -73,14 +73,14 @@ const events = {
 };
 
 function eventRow(entry) {
-  const button = element("button", { type: "button", class: "name" }, entry.type);
+  const button = element("button", { type: "button", class: "name" }, named("span", { class: "clamp" }, entry.type));
   const node = element(
     "tr",
     { class: "pointer" },
     element("td", { class: "time", title: entry.time }, clock(entryTime(entry.entry))),
-    element("td", {}, button, element("p", { class: "how narrow" }, entry.subject)),
-    element("td", { class: "mid" }, entry.subject),
-    element("td", { class: "wide" }, entry.id),
+    element("td", {}, button, named("p", { class: "how narrow clamp" }, entry.subject)),
+    element("td", { class: "mid" }, named("p", { class: "clamp" }, entry.subject)),
+    element("td", { class: "wide" }, named("p", { class: "clamp" }, entry.id)),
   );
   node.addEventListener("click", () => {
     if (getSelection().isCollapsed) showEvent(entry.entry, entry.type, button);

@@ -13,8 +13,8 @@ function historyOf(key) {
 function action(section, view) {
   if (view.kind === "gone") return null;
   if (view.state === "failed") return ["Try now", "resume", "is asked for again"];
-  if (["paused", "disabled"].includes(view.state)) return ["Resume", "resume", "is resumed"];
-  if (["ended", "fenced", "unusable"].includes(view.state)) return null;
+  if (["paused", "disabled", "fenced"].includes(view.state)) return ["Resume", "resume", "is resumed"];
+  if (["ended", "unusable"].includes(view.state)) return null;
   return ["Pause", "pause", "is paused"];
 }
 
@@ -41,7 +41,7 @@ function startRow(section, cells) {
   const name = element("button", { type: "button", class: "name" });
   const state = element("span", { class: "state" });
   const about = element("span");
-  const why = element("p", { class: "why" });
+  const why = element("p", { class: "why clamp" });
   const svg = sign();
   const button = element("button", { type: "button", class: "quiet" });
   const node = element(
@@ -63,11 +63,13 @@ function startRow(section, cells) {
     const level = levelOf(section, view);
     mark(node, "data-level", level);
     setSign(svg, level);
-    write(name, view.id);
+    writeName(name, view.id);
     write(state, stateOf(section, view)[1]);
-    const beside = aside.filter(Boolean).map((text) => ` \u00b7 ${text}`);
+    // it is broken between two figures, and not in one
+    const beside = aside.filter(Boolean).map((text) => `\u00a0\u00b7 ${text.replaceAll(" ", "\u00a0")}`);
     write(about, beside.join(""));
     write(why, view.reason);
+    mark(why, "title", view.reason);
     shown(why, view.reason !== "");
     const [verb] = action(section, view) ?? [""];
     shown(button, verb !== "");
@@ -174,7 +176,7 @@ function destinationFacts(view) {
     ["Oldest unsettled", view.oldest_seconds === null ? "" : `${span(clocked.age(view.oldest_seconds))} old`],
     ["Next attempt", view.next_due_seconds === null ? "" : `in ${span(clocked.until(view.next_due_seconds))}`],
     ["Dead letters", whole.format(view.dead)],
-    ["Rate", rate(view.rate)],
+    ["Delivered now", rate(view.rate)],
     ["Delivered since the start", `${whole.format(view.delivered)} in ${plural(view.attempts, "attempt")}`],
   ];
 }

@@ -111,7 +111,7 @@ const page = {
   /** Of the browser's tab: what is to be known, and a sign. */
   showTitle(text, level) {
     const instance = this.overview?.bridge?.instance;
-    document.title = [text, instance, "runbridge"].filter(Boolean).join(" \u00b7 ");
+    document.title = printable([text, instance, "runbridge"].filter(Boolean).join(" \u00b7 "));
     const head = `<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='${COLOURS[level]}'>`;
     mark(byId("icon"), "href", `data:image/svg+xml,${head}${SHAPES[level]}</svg>`);
   },
@@ -138,22 +138,27 @@ const page = {
   },
 };
 
-/** Write a sentence whose concerns are buttons that lead to their rows. */
+/** Write a sentence whose concerns are buttons that lead to their rows, or to their reasons. */
 function sentence(place, parts) {
-  const key = JSON.stringify(parts.map((part) => (typeof part === "string" ? part : [part.name, part.because])));
+  const texts = parts.map((part) => (typeof part === "string" ? part : [part.name, part.because]));
+  const key = printable(JSON.stringify(texts));
   if (place.dataset.key === key) return;
   place.dataset.key = key;
   const focused = place.contains(document.activeElement) ? document.activeElement.textContent : "";
   const nodes = parts.map((part) => {
-    if (typeof part === "string") return part;
-    if (part.because) return element("span", { class: "because" }, ` (${part.because})`);
-    if (!part.section) return element("b", {}, part.name);
+    if (typeof part === "string") return element("span", {}, part);
+    if (part.because) return element("span", { class: "because" }, " (", element("bdi", {}, part.because), ")");
     const button = element("button", { type: "button", class: "go" }, part.name);
-    button.addEventListener("click", () => panels[part.section].go(part.id));
+    button.addEventListener("click", () => (part.section ? panels[part.section].go(part.id) : showConcern(part)));
     return button;
   });
   place.replaceChildren(...nodes);
   if (focused) nodes.find((node) => node.textContent === focused)?.focus?.();
+}
+
+/** A concern that has no row: its reason whole. */
+function showConcern({ name, text, reason }) {
+  sheet.open(capital(`${name} ${text}`), [element("p", {}, reason || "The bridge says no more of it.")]);
 }
 
 /** Light or dark: as the system has it, until it is chosen here. */

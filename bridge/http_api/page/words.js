@@ -40,6 +40,7 @@ const PATIENCE = 15_000; // ms that a source may take to reconnect before that i
 /** [level, word] of a source's or a destination's view. */
 function stateOf(section, view) {
   const states = section === "sources" ? SOURCE_STATES : DESTINATION_STATES;
+  if (section === "destinations" && isRetrying(view)) return ["watch", "Retrying"];
   return states[view.kind === "gone" ? "gone" : view.state] ?? ["watch", view.state];
 }
 
@@ -49,8 +50,17 @@ function levelOf(section, view) {
   return level === "ok" && section === "destinations" && isLate(view) ? "watch" : level;
 }
 
+function isActive(destination) {
+  return destination.state === "active" && destination.kind !== "gone";
+}
+
 function isLate(destination) {
-  return destination.state === "active" && destination.kind !== "gone" && (destination.oldest_seconds ?? 0) >= OLD;
+  return isActive(destination) && (destination.oldest_seconds ?? 0) >= OLD;
+}
+
+/** Something waits there after a failure, which is its reason. */
+function isRetrying(destination) {
+  return isActive(destination) && destination.reason !== "";
 }
 
 /** Remembers since when each row has been in its state, as this page has seen it. */
@@ -89,8 +99,8 @@ function concerns(overview, since, now) {
         add(level, SENTENCES[view.state], view.reason);
         told.add(`${noun} ${view.id}`);
       } else if (section === "destinations" && isLate(view)) {
-        add("watch", `has an event that has waited ${span(view.oldest_seconds)}`, "");
-      }
+        add("watch", `has an event that has waited ${span(view.oldest_seconds)}`, view.reason);
+      } else if (section === "destinations" && isRetrying(view)) add("watch", "is retrying", view.reason);
       if (view.dead > 0) add("watch", `has ${plural(view.dead, "dead letter")}`, "");
     }
   }
@@ -102,8 +112,8 @@ function concerns(overview, since, now) {
       level: "bad",
       section,
       id: id ?? "",
-      name: section ? name : capital(name),
-      text: "is not in order",
+      name: section ? name : name === "configuration" ? "the configuration" : capital(name),
+      text: name === "configuration" ? "needs mending" : "is not in order",
       reason,
     });
   }
@@ -181,7 +191,7 @@ function listed(found) {
   for (const one of named) {
     if (parts.length) parts.push(named.length === found.length && one === named.at(-1) ? " and " : ", ");
     parts.push(one, ` ${one.text}`);
-    if (one.reason) parts.push({ because: shortened(one.reason, 64) });
+    if (one.reason) parts.push({ because: shortened(one.reason, one.section ? 64 : 120) }); // or else no row tells more
   }
   if (named.length < found.length) parts.push(` and ${whole.format(found.length - named.length)} more`);
   return parts;
