@@ -174,3 +174,9 @@ def files(authority: trustme.CA, tmp_path: Path) -> Tls:
     client.cert_chain_pems[0].write_to_path(tmp_path / "client.pem")
     client.private_key_pem.write_to_path(tmp_path / "client.key")
     return Tls(str(tmp_path / "ca.pem"), str(tmp_path / "client.pem"), str(tmp_path / "client.key"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest begins first, or the others would wait for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_container.py")

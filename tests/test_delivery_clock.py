@@ -59,8 +59,8 @@ async def test_what_waits_is_due_when_it_was_to_be(
         assert clock.seconds() - before < 1
         came = await crm.take()
         assert came.next_due == pytest.approx(100, abs=1)
-        await clock.note()
         last = clock.seconds()
+        await clock.note()
     wall.now += away
     async with life(server, prefix, wall) as (crm, clock):
         assert clock.seconds() >= last - 0.002, "never goes backwards"

@@ -120,7 +120,7 @@ async def test_a_rate_limit_is_kept(stage: Stage, receiver: Receiver) -> None:
         await stage.all_settled("crm")
     first, *_, last = sorted(hook.at for hook in receiver.hooks)
     assert len(receiver.hooks) == 60
-    assert 0.4 <= last - first < 1.5
+    assert 0.4 <= last - first < 4  # the upper bound is generous: three tests share two cores
 
 
 async def test_places_are_taken_up_to_the_last(stage: Stage, receiver: Receiver) -> None:

@@ -273,7 +273,7 @@ async def test_a_destination_that_is_gone_gets_none(stage: Stage, receiver: Rece
         (one,) = await requests.listed()
         assert await requests.cancel(one, note=True)
         await wait_until(lambda: not stage.server.call("EXISTS", stage.keys.requests("crm")), "the note is read")
-        assert len(again(receiver)) == sent <= 4
+        assert sent <= len(again(receiver)) <= 4, "what was on its way, and no more"
         await wait_until(lambda: not any("~" in key for key in keys(stage)), "all its keys gone")
 
 

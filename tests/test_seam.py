@@ -19,6 +19,8 @@ from bridge.sources.subscription import Start, Subscription
 
 WINDOW = 200
 """Ids that the log remembers; lists are longer."""
+MOST_IN_DOUBT = 4
+"""Events of a play that may come twice where nobody can be sure."""
 VERSION = {"BCTRL-Version": "2026-10-03"}
 
 
@@ -101,7 +103,12 @@ def test_run_stream(seed: int, make: Callable[[Any, Start], Subscription]) -> No
     missing = set(play.ledger.ids) - set(play.told())
     spans = {event["id"] for event in play.ledger.events if not event.get("object")}
     assert not missing - (spans if play.ledger.begins == "now" else set())
-    assert max(play.told().values(), default=1) == 1
+    doubled = {id_: count for id_, count in play.told().items() if count > 1}
+    # decision 8: where events are committed late into a list longer than the window, some come twice in two plays of
+    # a thousand; in doubt never is one left out
+    doubt = play.late and len(play.ledger.ids) > WINDOW
+    assert set(doubled.values()) <= {2}
+    assert len(doubled) <= (MOST_IN_DOUBT if doubt else 0)
 
 
 @settings(max_examples=60, deadline=None)
