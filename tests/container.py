@@ -21,7 +21,6 @@ from waiting import wait_blocking
 ROOT = Path(__file__).parent.parent
 TOOLS = ("buildah", "debootstrap", "unshare", "nsenter")
 CAN_BUILD = os.geteuid() == 0 and all(map(shutil.which, TOOLS)) and (ROOT / "bridge").is_dir()
-DEBIAN = "http://deb.debian.org/debian"
 NODES = ("null", "zero", "full", "random", "urandom")
 """What every engine puts into /dev."""
 
@@ -54,7 +53,7 @@ class Image:
     def _import(self) -> None:
         container = self._call("from", "scratch")
         release = "bookworm"
-        self._run("debootstrap", "--variant=minbase", release, self._call("mount", container), DEBIAN)
+        self._run("debootstrap", "--variant=minbase", release, self._call("mount", container))
         self._call("commit", "--rm", "--format=docker", container, f"docker.io/library/{self.base}")
 
     def _build(self) -> None:

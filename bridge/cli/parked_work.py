@@ -75,7 +75,7 @@ async def newest(records: ParkedRecords, sources: Sequence[str], limit: int) -> 
             if len(some) >= limit:
                 break
         kept += some[:limit]
-    return sorted(kept, key=lambda record: tuple(map(int, record.id.split("-"))))[-limit:]
+    return sorted(kept, key=lambda record: (*map(int, record.id.split("-")), record.partition))[-limit:]
 
 
 async def whole(records: ParkedRecords, name: str) -> WholeRecord | None:
